@@ -12,7 +12,7 @@ ROUTE = re.compile(r"`((?:GET|POST|PUT|DELETE) /\S+)`")
 
 
 @pytest.mark.parametrize("row", rows(TABLE), ids=lambda row: row[0])
-def test_what_a_line_names_is_there(row: list[str]) -> None:
+def test_the_files_tests_and_routes_of_a_line_exist(row: list[str]) -> None:
     what, where, _ = row
     files = QUOTED.findall(where)
     assert files

@@ -7,11 +7,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.colluders.machine import Colluders
 
 
-def test_whatever_colluders_do_no_token_appears_and_every_bill_is_true() -> None:
+def test_colluders_create_no_token_and_every_bill_is_true() -> None:
     """The same histories each time; the long run finds new ones."""
     run_state_machine_as_test(Colluders, settings=settings(max_examples=250, stateful_step_count=30, derandomize=True))
 
 
 @pytest.mark.long
-def test_whatever_colluders_do_in_3000_histories_every_bill_is_true() -> None:
+def test_every_bill_is_true_in_3000_histories_of_colluders() -> None:
     run_state_machine_as_test(Colluders, settings=settings(max_examples=3_000, stateful_step_count=50))

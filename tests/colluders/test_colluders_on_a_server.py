@@ -24,7 +24,7 @@ histories = st.lists(steps, min_size=8, max_size=20)
 
 
 @pytest.mark.parametrize("count", [10, pytest.param(LONG, marks=pytest.mark.long, id="200")])
-async def test_whatever_colluders_do_on_a_server_every_wallet_is_what_its_owner_was_told(dsn: str, count: int) -> None:
+async def test_every_wallet_of_colluders_on_a_server_has_the_balance_its_owner_was_sent(dsn: str, count: int) -> None:
     till = Till()
     async with colluding_shop(dsn) as shop:
 

@@ -64,7 +64,7 @@ def test_the_wrong_party_is_named_before_the_wrong_moment() -> None:
     assert refusal("cancel", Role.CREATOR, RUNNING) == "FORBIDDEN"
 
 
-def test_who_paused_as_well_may_resume_although_the_other_did_too() -> None:
+def test_a_party_that_paused_may_resume_although_the_other_paused_too() -> None:
     both = CallRecord(status="paused", accepted_at=1, started_at=2, fan_paused_at=3, creator_paused_at=4)
     assert refusal("resume", Role.FAN, both) is None
     assert refusal("resume", Role.CREATOR, both) is None

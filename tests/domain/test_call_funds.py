@@ -138,7 +138,7 @@ def test_a_budget_counts_blocks_that_still_wait() -> None:
     assert (story.call.settled, story.blocks) == (True, 2)
 
 
-def test_who_reaches_the_budget_is_not_warned_of_the_balance() -> None:
+def test_a_fan_who_reaches_the_budget_is_not_warned_of_the_balance() -> None:
     story = Story(balance=40, max_tokens=30).connect()
     assert warnings(story) == []
 

@@ -511,10 +511,10 @@ class CallMachine(RuleBasedStateMachine):
             self.crash("nothing", 0)
 
 
-def test_whatever_happens_the_contract_holds() -> None:
+def test_the_contract_holds_for_any_sequence_of_events() -> None:
     run_state_machine_as_test(CallMachine, settings=settings(max_examples=300, stateful_step_count=40))
 
 
 @pytest.mark.long
-def test_whatever_happens_for_long_the_contract_holds() -> None:
+def test_the_contract_holds_for_any_long_sequence_of_events() -> None:
     run_state_machine_as_test(CallMachine, settings=settings(max_examples=5_000, stateful_step_count=60))

@@ -160,7 +160,7 @@ def test_a_claimed_room_fences_its_earlier_owner() -> None:
     assert outcomes(ledger, block(1), block(1, epoch=3), block(1, epoch=2)) == ["FENCED", "FENCED", "COMMITTED"]
 
 
-def test_what_is_paid_beside_a_rooms_task_does_not_ask_for_its_owner_but_a_block_does() -> None:
+def test_a_tip_without_an_epoch_is_booked_but_a_block_without_one_is_fenced() -> None:
     ledger = a_ledger()
     ledger.claim(ROOM)
     assert outcomes(ledger, tip(room_id=ROOM, epoch=0), block(1, epoch=0)) == ["COMMITTED", "FENCED"]
@@ -215,7 +215,7 @@ def test_nobody_spends_more_than_they_allow_themselves_but_what_is_no_spending_g
     assert outcomes(ledger, tip("f", tokens=1)) == ["COMMITTED"]
 
 
-def test_what_is_given_back_comes_from_who_was_paid_as_far_as_they_can_once() -> None:
+def test_a_refund_takes_what_its_payee_has_and_the_rest_from_losses_once() -> None:
     ledger = a_ledger()
     ledger.wallets[LOSSES] = Wallet(is_system=True)
     book(ledger, ticket(tokens=30))
@@ -248,7 +248,7 @@ def test_a_ticket_one_has_comes_before_the_limit_and_the_limit_before_too_few_to
         block(0),
     ],
 )
-def test_what_no_statement_can_carry_out_is_invalid(posting: Posting) -> None:
+def test_a_posting_that_no_statement_can_book_is_invalid(posting: Posting) -> None:
     ledger = a_ledger()
     assert outcomes(ledger, posting) == ["INVALID"]
     assert ledger.wallets[ANA].balance == 100

@@ -155,7 +155,7 @@ def test_a_ticket_is_its_buyers_until_it_is_released() -> None:
     assert (accounts.parts(BEN), accounts.ledger.wallets[ESCROW].balance) == ((20, Parts(4, 16)), 0)
 
 
-def test_what_an_owner_cannot_cover_is_not_refunded() -> None:
+def test_a_payment_that_its_payee_cannot_cover_is_not_refunded() -> None:
     accounts = Accounts()
     accounts.buy(ANA, 10)
     paid = accounts.ticket(ANA, 10)

@@ -96,7 +96,7 @@ def test_a_refused_block_does_not_count() -> None:
     assert (meter.committed, meter.tokens) == (0, 0)
 
 
-def test_what_waits_is_spent_already() -> None:
+def test_tokens_of_an_unbooked_posting_count_as_spent() -> None:
     meter = a_meter(balance=50)
     meter.post_next(0)
     assert meter.spendable == 20
@@ -167,7 +167,7 @@ def test_active_time_is_billed_only_as_far_as_blocks_are_committed() -> None:
     assert meter.paid_through() == 30 * SECOND
 
 
-def test_what_is_left_is_the_rest_of_the_block_and_what_the_balance_buys() -> None:
+def test_the_time_left_is_the_rest_of_the_block_and_the_blocks_the_balance_buys() -> None:
     meter = a_meter(balance=100)
     meter.clock.start(0)
     meter.settle(paid(meter.post_next(0), 70, 2))

@@ -47,7 +47,7 @@ def test_any_end_without_a_block_counts(reason: str) -> None:
 
 
 @pytest.mark.parametrize("reason", ["server_fault", "admin"])
-def test_what_the_server_ended_does_not_count(reason: str) -> None:
+def test_a_call_that_the_server_ended_does_not_count(reason: str) -> None:
     assert wait((3, reason, 0), (5, "cancelled", 0)) == 0
 
 

@@ -264,7 +264,7 @@ def test_a_signal_has_a_size(size: int, refused: str | None) -> None:
     assert code(free().signal(FAN, CREATOR, "x" * (size - len('""')))) == refused
 
 
-def test_what_cannot_be_passed_on_as_json_is_refused() -> None:
+def test_a_signal_that_cannot_be_encoded_as_json_is_refused() -> None:
     assert code(free().signal(FAN, CREATOR, {1j: 2})) == "VALIDATION_FAILED"
 
 

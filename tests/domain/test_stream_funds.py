@@ -10,7 +10,7 @@ def warnings(story: StreamStory) -> list[m.BalanceLow | m.BalanceOk]:
     return [event for event in story.received(FAN) if isinstance(event, m.BalanceLow | m.BalanceOk)]
 
 
-def test_who_cannot_pay_the_next_block_is_warned_with_the_deadline_once_the_last_is_paid() -> None:
+def test_a_viewer_who_cannot_pay_the_next_block_is_warned_with_the_deadline_once_the_last_is_paid() -> None:
     story = StreamStory(balance=30).watch(FAN)
     [low] = warnings(story)
     assert isinstance(low, m.BalanceLow)
@@ -28,7 +28,7 @@ def test_the_warning_waits_for_the_receipt() -> None:
     assert [warning.balance for warning in warnings(story)] == [0]
 
 
-def test_who_spends_elsewhere_is_warned_at_once() -> None:
+def test_a_viewer_who_spends_elsewhere_is_warned_at_once() -> None:
     story = StreamStory(balance=100).watch(FAN)
     story.wait(10)
     story.spend(FAN, 50)

@@ -89,7 +89,7 @@ def test_a_record_that_was_under_way_when_a_viewer_came_back_does_not_put_back_a
     assert story.committer.active == {FAN: 20_000_000, OTHER: 20_000_000}
 
 
-def test_what_is_stored_once_is_not_stored_with_every_later_record() -> None:
+def test_a_stored_viewing_session_is_not_stored_again_with_later_records() -> None:
     story = StreamStory().watch(FAN, OTHER)
     story.leave(FAN)
     story.wait(10)
@@ -98,7 +98,7 @@ def test_what_is_stored_once_is_not_stored_with_every_later_record() -> None:
     assert [[payer for payer, _ in record.viewing_sessions] for record in records] == [[FAN], [OTHER]]
 
 
-def test_who_is_muted_or_removed_is_so_after_a_restart_and_what_was_said_is_gone() -> None:
+def test_mutes_and_removals_survive_a_restart_and_the_chat_history_does_not() -> None:
     story = StreamStory(rate=None).watch(FAN, OTHER)
     story.chat(OTHER, "hello")
     story.mute(FAN)
@@ -109,7 +109,7 @@ def test_who_is_muted_or_removed_is_so_after_a_restart_and_what_was_said_is_gone
     assert code(story.chat(FAN, "hello")) == code(story.join(OTHER)) == "FORBIDDEN"
 
 
-def test_what_was_earned_is_counted_on_over_a_restart() -> None:
+def test_earnings_are_summed_over_a_restart() -> None:
     story = StreamStory().watch(FAN)
     story.crash()
     story.watch(OTHER)

@@ -636,10 +636,10 @@ class StreamMachine(RuleBasedStateMachine):
             assert self.account.earned_tickets or not kept
 
 
-def test_whatever_happens_the_contract_holds() -> None:
+def test_the_contract_holds_for_any_sequence_of_events() -> None:
     run_state_machine_as_test(StreamMachine, settings=settings(max_examples=200, stateful_step_count=40))
 
 
 @pytest.mark.long
-def test_whatever_happens_for_long_the_contract_holds() -> None:
+def test_the_contract_holds_for_any_long_sequence_of_events() -> None:
     run_state_machine_as_test(StreamMachine, settings=settings(max_examples=5_000, stateful_step_count=60))

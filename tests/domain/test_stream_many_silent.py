@@ -54,7 +54,7 @@ def test_viewers_who_fall_silent_while_no_record_is_stored_are_not_listed_again_
     assert {story.committer.active[user_id] for user_id in viewers} == {11_000_000}, "all are stored in the end"
 
 
-def test_what_changes_while_a_record_is_under_way_is_stored_with_the_next() -> None:
+def test_changes_while_a_record_is_under_way_are_stored_with_the_next() -> None:
     story = StreamStory(rate=None)
     viewers = many_viewers(story, 3)
     story.storage_goes_away()

@@ -112,7 +112,7 @@ def test_the_rights_of_one_connection_are_not_those_of_another() -> None:
     assert revoked(story, OPERATOR, 2) == ["ticket_refunded"]
 
 
-def test_who_was_an_operator_once_is_anybody_when_they_come_again() -> None:
+def test_an_operator_who_rejoins_as_a_user_has_no_operator_rights() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     story.join(OPERATOR, operator=True)
     story.leave(OPERATOR)

@@ -187,7 +187,7 @@ def test_signals_to_or_from_a_viewer_whose_clock_stands_are_refused() -> None:
     assert received_types(story)[-1] == ("viewer:paused", FAN)
 
 
-def test_who_has_left_is_no_member_any_more() -> None:
+def test_a_viewer_who_has_left_is_no_longer_a_member() -> None:
     story = StreamStory().watch(FAN)
     story.leave(FAN)
     assert code(story.signal(CREATOR, FAN)) == code(story.signal(FAN, CREATOR)) == "NOT_FOUND"
@@ -280,7 +280,7 @@ def test_a_block_of_which_little_was_used_is_given_back_if_the_owner_ends_it(
 
 
 @pytest.mark.parametrize("reason", ["admin", "server_fault"])
-def test_what_the_owner_did_not_end_is_not_given_back(reason: str) -> None:
+def test_a_block_of_which_little_was_used_is_kept_if_the_owner_did_not_end_it(reason: str) -> None:
     story = StreamStory().watch(FAN)
     story.wait(5)
     story.end(reason)

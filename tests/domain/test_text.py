@@ -29,7 +29,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("text", KEPT.values(), ids=KEPT)
-def test_what_is_written_is_kept(text: str) -> None:
+def test_text_of_any_script_is_kept(text: str) -> None:
     assert clean(text) == clean_name(text) == text
 
 
@@ -43,7 +43,7 @@ def test_what_is_written_is_kept(text: str) -> None:
     ],
     ids=lambda text: text.encode("unicode-escape").decode() if isinstance(text, str) else None,
 )
-def test_what_nobody_can_see_is_nothing(invisible: str) -> None:
+def test_invisible_text_becomes_empty(invisible: str) -> None:
     assert (clean(invisible), clean_name(invisible)) == ("", "")
     assert clean_name(f"{invisible}{invisible}") == ""
 
@@ -83,7 +83,7 @@ words = st.text(
 
 
 @given(words | st.text())
-def test_what_was_cleaned_is_clean_encodable_and_visible_or_empty(text: str) -> None:
+def test_cleaned_text_is_clean_encodable_and_visible_or_empty(text: str) -> None:
     for cleaner in (clean, clean_name):
         kept = cleaner(text)
         assert cleaner(kept) == kept

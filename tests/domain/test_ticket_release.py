@@ -136,7 +136,7 @@ def test_a_stream_that_ends_a_moment_too_early_has_earned_no_ticket(rate: int | 
     assert (escrow(story), story.balance(FAN), story.balance(CREATOR)) == (0, 1_000, 0)
 
 
-def test_what_falls_due_at_the_end_is_released_before_it() -> None:
+def test_a_ticket_due_for_release_at_the_end_is_released_before_it() -> None:
     story = on_sale().watch()
     story.now += duration(100)
     story.end()
@@ -220,7 +220,7 @@ def test_the_ticket_of_a_removed_user_is_refunded_from_where_its_tokens_are(rele
     assert [story.balance(who) for who in (FAN, ESCROW, CREATOR)] == [1_000, 0, 0]
 
 
-def test_what_the_creator_cannot_cover_is_not_given_back() -> None:
+def test_a_ticket_that_the_creator_cannot_cover_is_not_refunded() -> None:
     story = on_sale().watch(FAN)
     story.wait(100)
     _spend_all(story, CREATOR)

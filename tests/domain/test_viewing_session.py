@@ -74,7 +74,7 @@ def test_the_clock_stands_at_once_and_the_rest_of_the_block_is_kept(user_id: Use
     assert story.blocks(FAN) == 2
 
 
-def test_who_leaves_as_a_block_falls_due_pays_for_it_and_keeps_all_of_it() -> None:
+def test_a_viewer_who_leaves_as_a_block_falls_due_pays_for_it_and_keeps_all_of_it() -> None:
     story = StreamStory().watch(FAN)
     story.now += 30_000_000
     story.leave(FAN)
@@ -160,7 +160,7 @@ def test_an_exact_price_never_costs_more_than_the_rate() -> None:
     assert (story.blocks(FAN), story.balance(CREATOR)) == (10, 5)
 
 
-def test_who_comes_and_goes_around_each_block_pays_for_what_they_saw() -> None:
+def test_a_viewer_who_comes_and_goes_around_each_block_pays_for_the_time_they_watched() -> None:
     story = StreamStory().watch(FAN)
     for expected in range(2, 12):
         story.wait(29.9)

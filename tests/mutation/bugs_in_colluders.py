@@ -3,10 +3,10 @@
 from tests.mutation.bugs import Bug, Edit
 
 BATCH = "storage/migrations/0007_parts.sql"
-ON_THE_MODEL = "tests/colluders/test_colluders.py::test_whatever_colluders_do_no_token_appears_and_every_bill_is_true"
+ON_THE_MODEL = "tests/colluders/test_colluders.py::test_colluders_create_no_token_and_every_bill_is_true"
 ON_A_SERVER = (
     "tests/colluders/test_colluders_on_a_server.py"
-    "::test_whatever_colluders_do_on_a_server_every_wallet_is_what_its_owner_was_told[10]"
+    "::test_every_wallet_of_colluders_on_a_server_has_the_balance_its_owner_was_sent[10]"
 )
 
 IN_COLLUDERS = (

@@ -183,7 +183,7 @@ IN_FIGURES = (
         "an operator's action is stored with its posting",
         "nobody can find out who gave the tokens",
         (Edit(PARTS, "WHERE operator[p] IS NOT NULL AND status[p] = committed;", "WHERE false;"),),
-        f"{PARTS_TESTS}::test_what_an_operator_orders_is_written_with_the_posting",
+        f"{PARTS_TESTS}::test_an_operators_action_is_stored_with_its_posting",
         "assert [] ==",
         "no action is stored",
     ),

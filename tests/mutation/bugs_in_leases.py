@@ -300,7 +300,7 @@ IN_LEASES = (
         "… but not for ever",
         "a server waits behind an abandoned lock without an error",
         (Edit(MIGRATE, "if trio.current_time() >= abandon_at:", "if trio.current_time() >= abandon_at + 1:"),),
-        f"{MIGRATING}::test_who_waits_too_long_for_a_migration_is_told_so",
+        f"{MIGRATING}::test_a_migration_that_waits_too_long_raises_an_error",
         "TooSlowError",
         "it waits for longer than that",
     ),

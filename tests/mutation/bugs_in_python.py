@@ -43,7 +43,7 @@ IN_PYTHON = (
         "a transient database error is retried",
         "a lock timeout fails postings for good",
         (Edit("storage/sqlstates.py", "return sqlstate[:2] not in _PERMANENT_CLASSES", 'return sqlstate[:2] == "08"'),),
-        f"{UNDER_WAY}::test_who_holds_the_fence_for_too_long_delays_postings_and_costs_none",
+        f"{UNDER_WAY}::test_a_write_lock_held_for_too_long_delays_postings_and_loses_none",
         "Outcome.INVALID",
         "the posting is INVALID",
     ),

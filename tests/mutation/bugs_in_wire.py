@@ -112,7 +112,7 @@ IN_WIRE = (
         "a text without a visible character counts as empty",
         "a user has an invisible name",
         (Edit(TEXT, 'return found if any(map(_is_visible, found)) else ""', "return found"),),
-        f"{TEXT_TESTS}::test_what_nobody_can_see_is_nothing",
+        f"{TEXT_TESTS}::test_invisible_text_becomes_empty",
         "AssertionError",
         "a blank pattern is kept as a name",
     ),

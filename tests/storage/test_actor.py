@@ -64,7 +64,7 @@ async def test_an_unknown_wallet_is_refused_alone_and_its_neighbours_commit(dsn:
         assert (await ledgers.wallets_in_database())[creator].balance == 2
 
 
-async def test_what_no_statement_should_be_sent_for_is_refused_before_one_is(dsn: str) -> None:
+async def test_an_invalid_posting_is_refused_before_a_statement_is_sent(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         batches = len(ledgers.observer.batches)
@@ -82,7 +82,7 @@ async def test_a_balance_that_no_client_could_hold_is_refused_alone(dsn: str) ->
         assert outcomes == [Outcome.COMMITTED, Outcome.INVALID]
 
 
-async def test_what_waits_while_a_batch_is_under_way_goes_as_one(dsn: str) -> None:
+async def test_postings_that_wait_while_a_batch_is_under_way_go_as_one(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(1000), await ledgers.add_user()
         ledgers.observer.batches.clear()

@@ -66,7 +66,7 @@ async def test_a_posting_that_has_no_place_is_refused_for_that_whether_it_can_be
 
 
 @pytest.mark.parametrize(("tokens", "outcome"), [(1, Outcome.COMMITTED), (TOO_MUCH, Outcome.INSUFFICIENT)])
-async def test_what_is_paid_beside_a_rooms_task_does_not_ask_for_its_owner(
+async def test_a_posting_without_an_epoch_does_not_depend_on_the_rooms_owner(
     dsn: str, tokens: int, outcome: Outcome
 ) -> None:
     async with open_ledger_pair(dsn) as ledgers:

@@ -114,7 +114,7 @@ async def test_it_is_refused_by_name_and_never_sent_and_its_neighbours_are_booke
 @pytest.mark.parametrize(
     "changes", [{"tokens": 2.5}, {"key": b"short"}, {"content": b"short"}, {"block_no": 2**31}], ids=repr
 )
-async def test_what_would_never_get_to_the_database_whole_is_refused(scene: Scene, changes: dict[str, Any]) -> None:
+async def test_a_posting_that_cannot_be_encoded_intact_is_refused(scene: Scene, changes: dict[str, Any]) -> None:
     posting = scene.make("block", **changes)
     assert await scene.post_between(posting) == [Outcome.INVALID]
     assert len(scene.sent) == 1
@@ -148,7 +148,7 @@ async def test_if_it_were_sent_the_database_would_refuse_it_by_name(scene: Scene
         ("tip", {"tokens": 101}, Outcome.INSUFFICIENT),
     ],
 )
-async def test_what_only_the_database_can_know_is_refused_alone(
+async def test_a_posting_that_only_the_database_can_refuse_is_refused_alone(
     scene: Scene, base: str, changes: dict[str, Any], outcome: Outcome
 ) -> None:
     posting = scene.make(base, **changes)

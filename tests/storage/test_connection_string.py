@@ -34,7 +34,7 @@ def test_without_parameters_nothing_is_changed_but_that_the_peer_is_looked_after
         "options=endpoint%3Dep-cool-123",
     ],
 )
-def test_what_asyncpg_knows_is_handed_on(parameters: str) -> None:
+def test_parameters_known_to_asyncpg_are_passed_on(parameters: str) -> None:
     found = read_connection_string(f"{BASE}?{parameters}")
     assert (unquote(found.dsn), found.ignored) == (unquote(f"{BASE}?{parameters}"), ())
 
@@ -53,7 +53,7 @@ def test_what_asyncpg_knows_is_handed_on(parameters: str) -> None:
         "",
     ],
 )
-def test_what_is_so_anyway_needs_no_warning(parameters: str) -> None:
+def test_parameters_that_change_nothing_need_no_warning(parameters: str) -> None:
     found = read_connection_string(f"{BASE}?{parameters}")
     assert (found.dsn, found.connect_seconds, found.ignored) == (BASE, None, ())
 
@@ -71,7 +71,7 @@ def test_what_is_so_anyway_needs_no_warning(parameters: str) -> None:
         ("statement_timeout=5000", ("statement_timeout",)),
     ],
 )
-def test_what_nobody_can_honour_is_named(parameters: str, names: tuple[str, ...]) -> None:
+def test_unsupported_parameters_are_named(parameters: str, names: tuple[str, ...]) -> None:
     assert read_connection_string(f"{BASE}?{parameters}").ignored == names
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_read_is_named_by_its_parameter() -> None:
 
 
 @pytest.mark.parametrize("parameters", ["sslmode=perhaps", "sslnegotiation=maybe", "ssl_min_protocol_version=9"])
-async def test_what_asyncpg_cannot_read_is_one_line_without_the_password(parameters: str) -> None:
+async def test_parameters_rejected_by_asyncpg_give_one_line_without_the_password(parameters: str) -> None:
     with pytest.RaisesGroup(AddressError, flatten_subgroups=True) as told:
         async with open_postgres(f"{BASE}?{parameters}", pool_size=1):
             pass

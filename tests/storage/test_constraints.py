@@ -130,7 +130,7 @@ async def test_only_apply_postings_writes_balances(role: Role, statement: str) -
         f"UPDATE meters SET payer_id = '{CREATOR}'",
     ],
 )
-async def test_who_a_wallet_and_a_meter_belong_to_is_settled_when_they_are_made(role: Role, statement: str) -> None:
+async def test_the_owner_of_a_wallet_and_of_a_meter_is_fixed_at_creation(role: Role, statement: str) -> None:
     assert await role.refusal(ON, statement) == "HM010"
 
 

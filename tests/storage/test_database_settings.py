@@ -37,7 +37,7 @@ def strange_dsn(dsn: str, databases: Databases) -> Iterator[str]:
     databases.execute(f'ALTER DATABASE "{name}" RESET ALL')
 
 
-async def test_what_depends_on_them_is_set_by_ourselves(strange_dsn: str) -> None:
+async def test_sessions_set_the_settings_that_they_depend_on(strange_dsn: str) -> None:
     async with open_postgres(strange_dsn, pool_size=1) as postgres:
         names = ["DateStyle", "IntervalStyle", "TimeZone", "default_transaction_isolation", "search_path"]
         rows = await postgres.fetch("SELECT current_setting(name) AS value FROM unnest($1::text[]) name", names)

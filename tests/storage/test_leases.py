@@ -48,7 +48,7 @@ async def _epochs(ledgers: LedgerPair) -> set[int]:
     return {row["epoch"] for row in await ledgers.postgres.fetch("SELECT DISTINCT epoch FROM rooms")}
 
 
-async def test_who_comes_new_watches_for_a_whole_lease_before_it_takes_rooms_of_others(dsn: str) -> None:
+async def test_a_new_server_watches_for_a_whole_lease_before_it_claims_rooms_of_others(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         hand = Hand()
         gone, mine = _server(ledgers, hand), _server(ledgers, hand)

@@ -39,7 +39,7 @@ async def test_tips_blocks_and_tickets_count_against_the_limit_and_nothing_else_
         assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
-async def test_what_was_spent_earlier_that_day_counts_from_the_first_limit_on(dsn: str) -> None:
+async def test_tokens_spent_earlier_that_day_count_from_the_first_limit_on(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(1000), await ledgers.add_user()
         await ledgers.post_in_both([tip(fan, creator, 40), tip(fan, creator, 20)])
@@ -102,7 +102,7 @@ async def test_less_counts_at_once_and_more_after_a_day(dsn: str) -> None:
 
 
 @pytest.mark.parametrize("wanted", [60, None])
-async def test_who_asks_for_the_same_again_waits_no_longer(dsn: str, wanted: int | None) -> None:
+async def test_a_repeated_request_for_a_limit_waits_no_longer(dsn: str, wanted: int | None) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan = await ledgers.add_user(1000)
         for tokens in (50, wanted):
@@ -118,7 +118,7 @@ async def test_who_asks_for_the_same_again_waits_no_longer(dsn: str, wanted: int
 
 
 @pytest.mark.parametrize(("wanted", "outcome"), [(60, "LIMITED"), (None, "COMMITTED")])
-async def test_what_was_waited_for_comes_into_force_by_itself(dsn: str, wanted: int | None, outcome: str) -> None:
+async def test_a_scheduled_limit_comes_into_force_by_itself(dsn: str, wanted: int | None, outcome: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(1000), await ledgers.add_user()
         await set_spend_limit(ledgers.postgres, fan, 50)

@@ -120,7 +120,7 @@ async def test_a_migration_waits_for_who_holds_a_table(empty_dsn: str, monkeypat
     assert names == ["9999_more"]
 
 
-async def test_who_waits_too_long_for_a_migration_is_told_so(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_that_waits_too_long_raises_an_error(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrating, "WAIT_SECONDS_MAX", 0.1)
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         first = await postgres.connect()

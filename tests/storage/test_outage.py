@@ -66,7 +66,7 @@ class Caller:
         return [block(*self._of, self.sent + i, tokens=1) for i in range(1, count + 1)]
 
 
-async def test_what_waits_for_the_database_is_bounded_and_drains_in_order(
+async def test_postings_that_wait_for_the_database_are_bounded_and_drain_in_order(
     postgres: OwnPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actor, "RETRY_SECONDS", (RETRY_SECONDS,))

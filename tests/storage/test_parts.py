@@ -140,7 +140,7 @@ async def test_a_debt_is_repaid_by_the_next_earnings_the_oldest_first(dsn: str) 
         await _check(ledgers)
 
 
-async def test_what_is_bought_or_given_repays_no_debt(dsn: str) -> None:
+async def test_purchased_and_promotional_tokens_repay_no_debt(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(), await ledgers.add_user()
         await _debts(ledgers, fan, creator, 20)
@@ -197,7 +197,7 @@ async def test_a_day_of_advances_begins_at_midnight_utc_also_before_anything_was
         assert (refunded.missing > 0) is counts
 
 
-async def test_what_an_operator_orders_is_written_with_the_posting(dsn: str) -> None:
+async def test_an_operators_action_is_stored_with_its_posting(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(), await ledgers.add_user()
         gift, paid = credit(fan, 50), tip(fan, creator, 50)

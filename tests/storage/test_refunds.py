@@ -66,7 +66,7 @@ async def test_many_who_ask_for_one_refund_at_once_get_it_once(dsn: str) -> None
         await _check(ledgers)
 
 
-async def test_who_has_more_by_now_is_not_asked_for_the_rest_a_second_time(dsn: str) -> None:
+async def test_a_repeated_refund_takes_nothing_from_a_payee_with_new_tokens(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         paid = tip(fan, creator, 40)

@@ -32,7 +32,7 @@ async def test_an_owner_of_before_writes_nothing_down(dsn: str) -> None:
         assert await find_refunds_due(ledgers.postgres) == [RefundsDue(creator, [paid])]
 
 
-async def test_what_is_written_down_twice_is_due_once_and_what_was_never_booked_is_not(dsn: str) -> None:
+async def test_a_refund_noted_twice_is_due_once_and_one_of_an_unbooked_posting_never(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         room, fan, creator, paid = await _one_block(ledgers)
         for _ in range(2):
@@ -41,7 +41,7 @@ async def test_what_is_written_down_twice_is_due_once_and_what_was_never_booked_
         assert await find_refunds_due(ledgers.postgres) == [RefundsDue(creator, [paid])]
 
 
-async def test_what_its_payee_has_spent_waits_until_they_have_as_much_again(dsn: str) -> None:
+async def test_a_refund_waits_until_its_payee_has_enough_tokens_again(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         room, fan, creator, paid = await _one_block(ledgers)
         friend = await ledgers.add_user()
@@ -60,7 +60,7 @@ async def test_what_its_payee_has_spent_waits_until_they_have_as_much_again(dsn:
         assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
-async def test_what_is_to_be_given_back_is_not_cashed_out(dsn: str) -> None:
+async def test_tokens_due_to_be_refunded_are_not_cashable(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         room, fan, creator, paid = await _one_block(ledgers)
         await ledgers.actor.post([tip(fan, creator, 5)])

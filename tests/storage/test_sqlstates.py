@@ -53,12 +53,12 @@ OURS = {
 
 
 @pytest.mark.parametrize("sqlstate", PASSING)
-def test_what_passes_is_waited_for(sqlstate: str) -> None:
+def test_transient_sqlstates_are_retried(sqlstate: str) -> None:
     assert is_passing(sqlstate)
 
 
 @pytest.mark.parametrize("sqlstate", OURS)
-def test_what_is_our_fault_is_not_tried_again(sqlstate: str) -> None:
+def test_sqlstates_of_our_own_faults_are_not_retried(sqlstate: str) -> None:
     assert not is_passing(sqlstate)
     assert not loses_session(sqlstate)
 
@@ -167,7 +167,7 @@ async def test_a_database_that_lets_nobody_in_is_waited_for(dsn: str) -> None:
         assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED]
 
 
-async def test_what_is_refused_names_its_code_and_costs_no_connection(dsn: str) -> None:
+async def test_a_refused_statement_names_its_sqlstate_and_keeps_its_connection(dsn: str) -> None:
     async with open_postgres(dsn, pool_size=1) as postgres:
         before = (await postgres.fetch(PID))[0]["pid"]
         with pytest.raises(StatementRefused) as refused:

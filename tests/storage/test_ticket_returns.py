@@ -156,7 +156,7 @@ class Returns:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_what_is_to_be_given_back_is_what_the_model_says(dsn: str, seed: int) -> None:
+async def test_ticket_refunds_equal_those_of_the_model(dsn: str, seed: int) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         returns = Returns(ledgers, seed)
         await returns.begin()

@@ -27,7 +27,7 @@ async def test_a_ticket_is_bought_beside_whoever_owns_the_room_and_is_the_payers
 
 
 @pytest.mark.parametrize("tokens", [30, 500])
-async def test_who_has_a_ticket_pays_for_no_other_one_whether_they_could_or_not(dsn: str, tokens: int) -> None:
+async def test_a_ticket_holder_pays_for_no_second_one_whether_they_could_or_not(dsn: str, tokens: int) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, other, creator = await ledgers.add_user(100), await ledgers.add_user(100), await ledgers.add_user()
         stream, elsewhere = await ledgers.add_stream(), await ledgers.add_stream()

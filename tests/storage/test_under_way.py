@@ -79,7 +79,7 @@ async def test_a_room_is_not_taken_over_before_the_block_under_way_is_booked(dsn
         assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED]
 
 
-async def test_who_holds_the_fence_for_too_long_delays_postings_and_costs_none(
+async def test_a_write_lock_held_for_too_long_delays_postings_and_loses_none(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "LOCK_TIMEOUT_MS", 50)

@@ -86,7 +86,7 @@ def test_a_hundred_kinds_fill_no_log_and_no_memory() -> None:
     assert (unhandled.count, len(logged)) == (200, MAX_KINDS)
 
 
-def test_what_cannot_even_be_written_down_is_counted() -> None:
+def test_an_error_that_cannot_be_logged_is_counted() -> None:
     class Unspeakable:
         def __str__(self) -> str:
             raise ValueError("no words")
