@@ -90,7 +90,7 @@ class Source(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What is printed of one layer. Lines are median, 90th percentile and maximum."""
+    """The printed figures of one layer. Lines are median, 90th percentile and maximum."""
 
     files: int
     largest_package: tuple[str, int]

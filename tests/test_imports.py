@@ -10,7 +10,7 @@ from tests.style import circles, upward_imports
 
 ROOT = Path(__file__).parent.parent
 LAYERS = ("domain", "storage", "server")
-# What each layer may import of the other layers.
+# The other layers that each layer may import.
 BELOW = {"domain": set[str](), "storage": {"domain"}, "server": {"domain", "storage"}}
 # The only files that import a library.
 HOMES = {
@@ -100,7 +100,7 @@ def test_only_supervisors_catch_everything() -> None:
                 for node in ast.walk(ast.parse(path.read_text()))
                 if isinstance(node, ast.ExceptHandler)
                 and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in everything))
-                and not isinstance(node.body[-1], ast.Raise)  # what is raised again is not caught
+                and not isinstance(node.body[-1], ast.Raise)  # a handler that raises again catches nothing
             ]
             assert not broad or place in allowed, f"{place} catches everything in lines {broad}"
 

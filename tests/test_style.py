@@ -1,4 +1,4 @@
-"""What `python -m tests.style` finds at fault fails the build: upward imports, circles, old words, long modules."""
+"""Each fault that `python -m tests.style` finds fails the build: upward imports, circles, old words, long modules."""
 
 from tests.style import faults
 

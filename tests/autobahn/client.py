@@ -34,7 +34,7 @@ def install(scratch: Path) -> str | None:
 
 
 def try_cases(scratch: Path, port: int, cases: Sequence[str]) -> dict[str, Verdict]:
-    """What it thinks of the server on this port, by case."""
+    """Runs the cases against the server on this port; returns the fuzzing client's verdict for each case."""
     spec = {
         "outdir": str(scratch / "report"),
         "servers": [{"agent": AGENT, "url": f"ws://127.0.0.1:{port}/ws"}],

@@ -35,7 +35,7 @@ from server.observability.memory_limit import MemoryLimit
 from server.observability.metrics import Metrics
 
 BESIDE = "beside"
-CHANNEL = "crowd"  # what members of the fan-out have for their Authorization
+CHANNEL = "crowd"  # the Authorization header of the fan-out's members
 MEMBERS = 8
 EVENTS_AT_ONCE = 100  # of 200 bytes: far below what an outbox holds
 TEXT = "x" * 120

@@ -1,4 +1,4 @@
-"""What all benches share: whose turn it is, how a result is shown, and where it is kept."""
+"""Shared by all benches: the order of turns, the console for results, and the files that keep them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What one contestant did in one turn."""
+"""The figures of one contestant in one turn."""
 
 from collections.abc import Sequence
 from statistics import median

@@ -18,7 +18,8 @@ from tests.server.gateway.test_unauthenticated import frame_of
 ATTACKER = ("127.0.0.2", 0)
 SOCKETS_MAX = 2_500
 WAIT_SECONDS = 0.2  # for an answer that may not come
-REFUSED = (OSError, EOFError, WebSocketException, KeyError, StopIteration)  # what an attack gets for an answer
+# Errors of the client when the server refuses an attack.
+REFUSED = (OSError, EOFError, WebSocketException, KeyError, StopIteration)
 
 Json = dict[str, Any]
 

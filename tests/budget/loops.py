@@ -1,4 +1,4 @@
-"""What one turn of a loop that clients can run costs: the server's CPU, statements, and events to others."""
+"""Measures one turn of a loop that clients can run: the server's CPU time, its statements, and events to others."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -136,7 +136,7 @@ class TurnCost(NamedTuple):
 
 @contextmanager
 def counted_statements() -> Iterator[list[str]]:
-    """What is sent to the database meanwhile, by whatever connection of this process."""
+    """Collects the statements that any connection of this process sends to the database within the block."""
     sent: list[str] = []
     connection: Any = asyncpg.Connection
     do_execute, execute = connection._do_execute, connection.execute

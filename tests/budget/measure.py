@@ -1,4 +1,4 @@
-"""What one input costs the server's thread: CPU, memory, and bytes of its answer and its log."""
+"""Measures the cost of one input to the server's thread: CPU, memory, and bytes of its answer and its log."""
 
 import json
 import socket

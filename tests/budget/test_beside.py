@@ -28,7 +28,7 @@ USUAL_LIMITS = {
 
 
 class Honest(NamedTuple):
-    """What is asked again and again; each returns once it is answered."""
+    """The requests that honest users repeat, by name; each callable returns once it is answered."""
 
     asked: dict[str, Callable[[], Any]]
     channel: str

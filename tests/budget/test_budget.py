@@ -122,7 +122,7 @@ class Session:
             self._send({"type": "ping", "ref": "behind it"})
             while b"behind it" not in (event := self._received()):
                 answer += event
-            if frame.command == "room:leave":  # what follows is sent by a member again
+            if frame.command == "room:leave":  # join again, as the next frames must come from a member
                 self._send({"type": "room:join", "channel": self._channel})
                 while b"room:joined" not in self._received():
                     pass

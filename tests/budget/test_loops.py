@@ -1,4 +1,4 @@
-"""What one turn of each loop costs the server and others, as a table on standard output, and what bounds the loop."""
+"""Each loop that clients can run costs little a turn: prints its cost and its bounds as a table on standard output."""
 
 import msgspec
 import pytest

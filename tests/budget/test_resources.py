@@ -398,7 +398,7 @@ def test_the_table_of_resources_can_be_printed() -> None:
 
 
 def value_of(resource: Resource) -> object:
-    """What the bound is by default."""
+    """Return the default value of the resource's bound; None if there is none."""
     place, colon, name = resource.bound.partition(":")
     if colon:
         found = re.search(rf"^{name} = ([^#\n]*)", (ROOT / place).read_text(), re.MULTILINE)

@@ -104,7 +104,7 @@ class Accountant:
         if room_id not in self.ended:
             viewing.pass_time(span, self._is_here(room, room.payee), self._is_silent(room, room.payee))
 
-    # Who is there
+    # Presence
 
     def _are_met(self, room: Room, payer: UserId) -> bool:
         """Both are in the room, and neither is known to be away."""
@@ -150,9 +150,9 @@ class Accountant:
         """Record that the payee removed or blocked a viewer."""
         if (viewing := self.viewing_sessions.get((room.id, payer))) is not None and room.id not in self.ended:
             viewing.end((PAYEE_END if viewing.paused else 0,))
-            viewing.exact = viewing.exact and not may_return  # who comes back begins with a block of their own
+            viewing.exact = viewing.exact and not may_return  # a payer who returns begins with a new block
 
-    # What is told
+    # Effects of the rooms
 
     def record(self, room: Room, effect: effects.Effect) -> None:
         match effect:
@@ -176,7 +176,7 @@ class Accountant:
                 assert show.time + show.doubt + show.slack >= duration(90), "the show was given before it is paid for"
 
     def note_refused(self, room: Room, payer: UserId) -> None:
-        """What was watched since that block fell due is not paid, and does not count."""
+        """Note that the time since the refused block fell due is unpaid, so that the bill is no longer exact."""
         self.viewing_sessions[room.id, payer].exact = False
 
     def _only_viewing(self, room: Room) -> Viewing:

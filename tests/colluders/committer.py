@@ -28,7 +28,7 @@ class Committer:
         self.set_backs: dict[UserId, Any] = {}
         self.queue: list[Item] = []
         self.flight: list[Item] = []
-        self.arrivals: list[inputs.Input] = []  # what the room is told next
+        self.arrivals: list[inputs.Input] = []  # inputs that are still to be delivered to the room
         self.asked_back: set[PostingKey] = set()  # all that was to be given back
         self.uncovered: set[PostingKey] = set()  # … and was not, since the payee had it no more
 

@@ -238,7 +238,7 @@ class Colluders(MoneyRules):
 
     @rule(which=anything, what=st.sampled_from(["book", "tell", "checkpoint"]))
     def store_for_a_room(self, which: int, what: str) -> None:
-        """What one room sent is booked; it is told of it later; how far its clocks are is stored."""
+        """Book the postings of one room, deliver one of its receipts, or store the positions of its clocks."""
         if (room := self._room(which)) is None:
             return
         if what == "book":
@@ -272,7 +272,7 @@ class Colluders(MoneyRules):
             self.everybody_joins()
             self.platform.commit()
 
-    # What must hold
+    # The invariants
 
     @invariant()
     def the_ledger_is_true(self) -> None:

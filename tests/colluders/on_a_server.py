@@ -92,7 +92,7 @@ class History:
         self._since: dict[str, float] = {}
 
     async def take(self, step: Step) -> None:
-        """Whatever the server answers is right, but for a fault of its own."""
+        """Carry out one step; any answer of the server is accepted, except a server error."""
         user = self.users[step.user % len(self.users)]
         other = self.users[(step.user + 1 + step.further % (len(self.users) - 1)) % len(self.users)]
         await getattr(self, step.what)(user, other, step.tokens)
@@ -323,7 +323,7 @@ class History:
             assert user.unsure or totals["blocks"] == len(numbers)
 
     async def _check_time(self, talk: ActiveCall) -> None:
-        """What is kept pays for time in which the creator was there."""
+        """The blocks that the creator keeps pay for time in which the creator was present."""
         call = (await talk.fan.caller.get(f"/calls/{talk.call_id}")).json()["call"]
         kept = call["blocks"] - call["refundedBlocks"]
         given = self.given.get(talk.call_id, 0.0) + LATE_SECONDS

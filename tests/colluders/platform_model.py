@@ -27,7 +27,7 @@ from tests.model.rows import LimitRow
 
 PACKS = {100: 699, 500: 3299, 1000: 6299}  # cents by tokens, as in config.toml
 CENTS_PER_TOKEN = 5  # of a payout
-FROZEN = -1  # what a frozen wallet may spend in a day
+FROZEN = -1  # the daily spend limit that marks a frozen wallet
 
 
 class PlatformModel(World):

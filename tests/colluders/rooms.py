@@ -202,7 +202,7 @@ class StreamRoom(Room):
             self._carry_out(effect)
 
     def ask(self, user_id: UserId) -> StoredMeter | None:
-        """What the database says of a user's blocks, before they join."""
+        """Return the stored meter and funds that precede a join; None if the user does not pay or is refused."""
         policy = self.rules.access_policy
         if not policy.pays(user_id, False) or policy.refuse(user_id, False) is not None:
             return None

@@ -36,12 +36,12 @@ class World:
         self.ledger.wallets.update({user_id: Wallet() for user_id in self.users})
         self.now: Instant = START  # by the server's clock
         self.rooms: list[Room] = []
-        self.silent_since: dict[UserId, Instant] = {}  # who says nothing, and nobody has noticed
-        self.away: dict[UserId, Instant] = {}  # … and it has been noticed: when
+        self.silent_since: dict[UserId, Instant] = {}  # silent users whose silence is not noticed yet: since when
+        self.away: dict[UserId, Instant] = {}  # users whose silence has been noticed: when
         self.banned, self.frozen = set[UserId](), set[UserId]()
         self.blocks: set[tuple[UserId, UserId]] = set()  # by whom, whom
         self.accountant = Accountant(self.is_here, self.is_silent, self.grace_of)
-        self.changed: list[UserId] = []  # whose wallets have changed, and rooms do not know it
+        self.changed: list[UserId] = []  # users with a changed wallet that rooms do not know of yet
         self._told_refunds = set[PostingKey]()
         self._number = 0
 
@@ -49,7 +49,7 @@ class World:
         self._number += 1
         return self._number
 
-    # Who is where
+    # Presence
 
     def is_here(self, room: Room, user_id: UserId) -> bool:
         gone = user_id in self.silent_since or user_id in self.away
@@ -181,7 +181,7 @@ class World:
             self._finish(room)
 
     def _finish(self, room: Room) -> None:
-        """What a server does later of a room that ended before the end of it was told."""
+        """Complete the end of a room whose end was stored but not reported, as a server does later."""
         if isinstance(room, CallRoom) and (blocks := room.committer.stored.given_back):
             room.committer.give_back(blocks)
         if room.id not in self.accountant.ended:

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "halfminute-hypothesis")  # what it caches stays out of the tree
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "halfminute-hypothesis")  # keep its cache out of the tree
 settings.register_profile(
     "domain",
     database=None,  # a failing example belongs in a test of its own

@@ -1,4 +1,4 @@
-"""Whatever happens to a stream, in any order and at any time, the contract holds after every step."""
+"""The contract of streams holds after every step of any sequence of events, at any time."""
 
 from collections import deque
 from uuid import UUID

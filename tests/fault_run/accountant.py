@@ -64,7 +64,7 @@ class Accountant:
         return counts
 
     def _released_tickets(self) -> list[UUID]:
-        """Who has bought them: all are released, each once, since every owner was present for long enough."""
+        """Return the buyers; assert that each ticket is released once, as each owner was present for long enough."""
         rows = self._database.fetch(
             "SELECT t.debit_wallet, (SELECT count(*) FROM journal r WHERE r.kind = 8 AND r.content = t.key) AS releases"
             " FROM journal t WHERE t.kind = 3"

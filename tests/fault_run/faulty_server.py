@@ -96,7 +96,7 @@ class LogPipe:
 
 
 class World:
-    """What `inside/sitecustomize.py` reads in the server."""
+    """Owns the file from which `inside/sitecustomize.py` reads the server's simulated clock and disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -74,7 +74,7 @@ def frame_of(step: Step, command: Command, encoding: Encoding, usual: Usual, ref
             return _unsure(_composed(encoding, fields), not is_text)
         case 23:
             fields = _within(fields, hostile)
-    # What is broken beyond reading is answered by the end of the connection.
+    # The server answers a frame that cannot be decoded by closing the connection.
     return Frame(_composed(encoding, fields), is_text, known)
 
 

@@ -103,7 +103,7 @@ HOSTILE: tuple[Written, ...] = (
     Written("1.0", b"\xca\x3f\x80\x00\x00"),
     *(nest(depth) for depth in (31, 32, 33, 100, 982, 5_000, 20_000)),
     Written('{"a":' * 982 + "1" + "}" * 982, b"\x81\xa1a" * 982 + b"\x01"),
-    # What is cut off, or is none of the encoding at all.
+    # Values that are truncated, or that are not of the encoding at all.
     Written("", b""),
     Written("[", b"\xdd\xff\xff\xff\xff"),
     Written('"', b"\xdb\xff\xff\xff\xff"),
@@ -113,7 +113,7 @@ HOSTILE: tuple[Written, ...] = (
     Written("'a'", b"\xc8\xff\xff\x01"),
 )
 
-# What has done harm before: tried as often as all the others together. Their number is odd: see `frame_of`.
+# Values that have caused faults before: tried as often as all the others together. Their number is odd: see `frame_of`.
 FAVOURITES = (
     written("a\0b"),
     _big(10**30),

@@ -149,7 +149,7 @@ class World:
         return frame
 
     def _usual(self, connection: FuzzedConnection, step: Step, field: Field, value: int) -> Written:
-        """What such a field may have, for who knows the rooms."""
+        """Return a plausible value of the field, with ids and channels of rooms and members that exist."""
         members = [id_ for each in self._connections for id_ in each.member_ids.values()]
         room = ("call", "stream", "none")[step.target % 3]
         known: dict[str, Any] = {
@@ -278,7 +278,7 @@ class World:
                 if (code := await in_thread(self.server.wait_exit)) != 0:
                     raise Fault(f"the server ended with {code}")
 
-    # What must hold
+    # The checks
 
     def _check(self, state: str) -> None:
         if state != "draining" and not self.server.running:

@@ -1,4 +1,4 @@
-"""What must hold after a load run, each as a sentence and the places where it does not."""
+"""The checks after a load run: each is a sentence that must hold, with the places where it does not."""
 
 from collections.abc import Iterable, Sequence
 

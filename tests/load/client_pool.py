@@ -57,7 +57,7 @@ class PartyReport(msgspec.Struct):
     end_reason: str = ""
     end_blocks: int = 0
     end_tokens: int = 0
-    faults: list[str] = []  # whatever should not have been
+    faults: list[str] = []  # events and answers that the client did not expect
 
 
 class CallReport(msgspec.Struct):
@@ -178,7 +178,8 @@ class ClientPool:
         """Open, ring, talk and hang up; says as much."""
         async with trio.open_nursery() as lines:
             await self._open(lines)
-            gc.freeze()  # what lives now lives to the end: looking through it again would only steal the server's time
+            # Objects that exist now live to the end: collecting them would only take CPU time from the server.
+            gc.freeze()
             _write(Milestone("ringing"))
             await self._ring_everybody()
             _write(Milestone("up"))

@@ -1,4 +1,4 @@
-"""What processes cost while they run: CPU time and memory, as /proc tells."""
+"""Measures the CPU time and the memory of running processes, as /proc reports them."""
 
 import os
 import resource
@@ -19,7 +19,7 @@ class Cost(NamedTuple):
 
 
 def cost(server: int, postmaster: int, client: int) -> Cost:
-    """What the three, and everybody on the machine, have used so far."""
+    """Return the CPU seconds used so far by the server, by Postgres, by the client and by the whole machine."""
     postgres = sum(map(_cpu_seconds, _family(postmaster)))
     return Cost(_cpu_seconds(server), postgres, _cpu_seconds(client), _machine_seconds())
 

@@ -1,4 +1,4 @@
-"""What came of a load run: lateness out of the journal, and the server's own histograms."""
+"""Reads the figures of a load run: lateness from the journal, and the server's own histograms."""
 
 import math
 from collections.abc import Iterable, Sequence

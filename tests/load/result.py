@@ -1,4 +1,4 @@
-"""What a load run was asked to do, and what came of it: printed as a table, kept as JSON."""
+"""The parameters and the result of a load run: printed as a table, stored as JSON."""
 
 import msgspec
 

@@ -25,7 +25,7 @@ class Wallet(msgspec.Struct):
     lifetime_spent: int = 0
     promotional: int = 0
     earned: int = 0
-    owed: int = 0  # what `losses` advanced for this user and is not repaid
+    owed: int = 0  # tokens that `losses` advanced for this user and that are not repaid
 
     @property
     def bought(self) -> int:
@@ -63,7 +63,7 @@ class LimitRow(msgspec.Struct):
 
 
 class Debt(msgspec.Struct):
-    """What `losses` advanced under one key, and how much of it its debtor has repaid."""
+    """An advance by `losses` under one key, and the part of it that its debtor has repaid."""
 
     key: PostingKey
     debtor: WalletId

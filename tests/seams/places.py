@@ -21,7 +21,7 @@ OTHER_PROGRAMS = (
     "storage/embedded/launcher.py",
     "storage/embedded/cluster.py",
 )
-STARTERS = {"start_soon", "spawn", "_spawn", "start"}  # what puts a function into a nursery
+STARTERS = {"start_soon", "spawn", "_spawn", "start"}  # methods that start a function in a nursery
 WRAPPERS = {"keep_running", "keep_started", "run", "spawn", "partial"}  # … around the one that may raise
 RULES: tuple[type, ...] = (Call, Stream)
 

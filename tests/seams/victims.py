@@ -113,7 +113,7 @@ class Victim:
 
 
 def go_through_a_call(fan: Victim, creator: Victim, screen: Victim, cron: Callable[[], None]) -> None:
-    """Ring, talk, pause, lose a connection, end. What is refused is passed over: a fault may have cost it."""
+    """Ring, join, pause, lose a connection, end. Ignore refused requests: a fault may have caused them."""
     creator.request("PUT", "/creators/me", {"displayName": "Vic", "rateTokensPerMin": 60, "acceptsCalls": True})
     creator.ask("ping")
     fan.ask("ping")

@@ -26,7 +26,7 @@ CALLS = """
       FROM pg_proc WHERE pronamespace = 'halfminute'::regnamespace ORDER BY 1
 """
 COLUMN = "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum = 1"
-# Whatever privilege a role has on anything, be it granted to the role itself or to PUBLIC.
+# Every privilege of a role on any object, granted to the role itself or to PUBLIC.
 PRIVILEGES = """
     SELECT 'schema' AS kind, nspname::text AS name FROM pg_namespace
      WHERE nspname = 'halfminute' AND has_schema_privilege($1::text, oid, 'USAGE, CREATE')

@@ -12,7 +12,7 @@ from server.rest.openapi.document import openapi_json
 from server.rest.openapi.problems import PROBLEM
 from tests.support.json_schema import Json, faults, resolve
 
-# What is answered where the document has no operation.
+# Status and code of the answers to requests for which the document has no operation.
 NOWHERE = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 429: "RATE_LIMITED", 503: "OVERLOADED"}
 
 

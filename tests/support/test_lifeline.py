@@ -24,7 +24,7 @@ TOOLS = {
     "commits": "tests.bench.commits --quick",
     "fan-out": "tests.bench.fanout --quick --peers ours",
 }
-# What each is seen to have begun, by a word of a command line.
+# A word of the command line of a process that shows that the bench has started it.
 BEGUN = {"REST": "serve", "tips": "postgres", "calls": "serve", "commits": "postgres", "fan-out": "fan_ours"}
 
 EVERY_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)

@@ -231,7 +231,7 @@ ATTACKS = (
     Attack(idle_until_the_token_expires, (4401,)),
 )
 
-# What a server is told, so that a round of all attacks is over within seconds.
+# Settings of the server with which a round of all attacks is over within seconds.
 PING_TIMEOUT_SECONDS = 4
 IMPATIENCE = {
     "handshake_seconds": 2,

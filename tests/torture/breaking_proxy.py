@@ -21,8 +21,8 @@ class BreakingProxy:
 
     Few live for as much as `life_bytes_max`, half of them for less than its geometric mean with the least.
 
-    To hang up is a FIN to both sides, a reset an RST to both. Who vanishes is gone for the client alone: the server's
-    side stays open, and what it sends there reaches nobody.
+    To hang up is a FIN to both sides, a reset an RST to both. To vanish resets the client's side alone: the
+    server's side stays open, and the proxy discards what the server sends there.
     """
 
     def __init__(self, target_port: int, chance: random.Random, life_bytes_max: int) -> None:

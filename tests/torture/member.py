@@ -20,7 +20,7 @@ TALK_SECONDS = 0.15  # between two things that one member says, on average
 TIP_SHARE = 0.5
 PATIENCE_SECONDS = 30.0
 KEPT_EVENTS = 8  # the story has them all
-# What is answered while a room is on its way back, or to who is not in it yet again.
+# Codes of the answers while a room is being restored, or to a user who has not joined it again yet.
 LATER = {"OVERLOADED", "ROOM_STARTING", "STORAGE_UNAVAILABLE", "DRAINING", "NOT_FOUND", "RATE_LIMITED"}
 
 

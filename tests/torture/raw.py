@@ -19,7 +19,7 @@ from server.loadtest.client.frames import BINARY, CLOSE, PING, PONG, READ_BYTES,
 
 END_SECONDS_MAX = 30.0
 PAUSE_SECONDS = 0.1
-LITTLE_BYTES = 4096  # what the kernel keeps for who does not read
+LITTLE_BYTES = 4096  # receive buffer of a client that does not read
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 ABNORMAL_CLOSURE = None
 
@@ -156,5 +156,5 @@ async def raw_member(target: Target, encoding: Encoding) -> AsyncIterator[Raw]:
 
 
 def until_hung_up() -> AbstractContextManager[None]:
-    """What is sent in here may find that the server has gone."""
+    """Ignore the errors of a send to a server that has closed the connection."""
     return suppress(OSError, trio.BrokenResourceError)

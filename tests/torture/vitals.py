@@ -24,7 +24,7 @@ class Vitals(NamedTuple):
 
 
 def _open_files(pid: int) -> list[str]:
-    """What each is, as the kernel names it."""
+    """Return the kernel's name of each open file of the process."""
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed since it was listed

@@ -1,4 +1,4 @@
-"""What is in the books, ours and the older system's, before anybody is measured: calls, wallets, blocks long paid."""
+"""Fills our ledger and the older system's before a measurement: calls, wallets, and blocks paid long ago."""
 
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ LEDGER_IS_SOUND = """
 
 
 class Party(NamedTuple):
-    """Who pays whom, in which room."""
+    """The payer and the payee of one room."""
 
     room_id: RoomId
     fan: UserId

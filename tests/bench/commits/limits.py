@@ -1,4 +1,4 @@
-"""What the machine could do at best: COPY of the same rows into the same journal, with and without the wallets."""
+"""Measures the machine's upper limit: COPY of the same rows into the same journal, with and without the wallets."""
 
 import time
 from collections.abc import Sequence

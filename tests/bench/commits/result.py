@@ -11,7 +11,7 @@ Spread = tuple[float, float, float]  # least, median, most
 
 
 class Result(msgspec.Struct):
-    """What `commits.json` holds: medians, the turns they are from, and what the disk and the machine were like."""
+    """The content of `commits.json`: medians, the turns they are from, and figures of the disk and the machine."""
 
     ratios: dict[str, float | None]
     ratio_spreads: dict[str, Spread]

@@ -37,7 +37,7 @@ class State(msgspec.Struct):
 
 
 class Settling:
-    """What the wallets and meters come to, block by block."""
+    """Computes the rows of the wallets and meters, block by block."""
 
     def __init__(self, parties: Sequence[Party]) -> None:
         self._parties = parties
@@ -47,7 +47,7 @@ class Settling:
         self._moved: set[UUID] = set()
 
     async def read(self, connection: Connection) -> None:
-        """Begin with what is in the books."""
+        """Read the wallets and meters from which the blocks continue."""
         rows = await connection.fetch("SELECT id, balance, n, lifetime_earned, lifetime_spent FROM wallets")
         self._wallets = {row[0]: State(*row[1:]) for row in map(tuple, rows)}
         meters = await connection.fetch("SELECT room_id, last_block FROM meters")

@@ -40,14 +40,14 @@ class Plan(msgspec.Struct, frozen=True):
     rounds: int
     turn_seconds: float
     install_seconds: float
-    sessions: int  # whose memory is measured
-    rooms: int  # whose clocks run
+    sessions: int  # idle sessions of the memory measurement
+    rooms: int  # calls with a running clock
     clock_seconds: float
     peers: tuple[str, ...] = PEERS
 
 
 class Contestant(msgspec.Struct, frozen=True):
-    """What has a turn in each round."""
+    """One contestant and workload that has a turn in each round."""
 
     room: OpenRoom
     events: int
@@ -55,7 +55,7 @@ class Contestant(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What was measured so far, and what could not be."""
+    """The measurements so far, and the reasons of those that were skipped."""
 
     turns: list[Turn]
     delays: list[Delay]
@@ -86,10 +86,10 @@ def main(
         quick: Rooms of 1,000, fewer rounds and seconds: done within 50 seconds.
         out: A directory for `fanout.json` and `fanout.svg`.
         rounds: How often everybody has a turn.
-        members: How many are in a room, sizes apart by commas.
+        members: The numbers of members of a room, separated by commas.
         turn_seconds: How long a turn is, about.
-        peers: Who takes part, apart by commas: ours, mixed, c, ws, socketio, websockets, awaiting.
-        sessions: How many sessions join a room, for their memory; 0 to leave out what says nothing.
+        peers: The contestants, separated by commas: ours, mixed, c, ws, socketio, websockets, awaiting.
+        sessions: How many sessions join a room, for the memory measurement; 0 to leave it out.
         rooms: How many calls have running clocks.
         clock_seconds: How long the clocks are watched.
     """

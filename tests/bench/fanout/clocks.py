@@ -67,7 +67,7 @@ class Actor:
 
 
 class Lateness:
-    """What the rooms tell of their blocks."""
+    """Collects how late each block of the rooms was posted."""
 
     def __init__(self) -> None:
         self.late_ms: list[float] = []
@@ -77,7 +77,7 @@ class Lateness:
 
 
 class Nobody:
-    """Who asked, and does not wait for an answer."""
+    """A caller that discards the answer."""
 
     def deliver(self, result: Any) -> None: ...
 

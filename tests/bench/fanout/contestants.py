@@ -1,4 +1,4 @@
-"""Who takes part: what each is started with, built or installed on demand, or left out with a line that says why."""
+"""The contestants: the command of each, built or installed on demand, or left out with a line that gives the reason."""
 
 import shutil
 import subprocess
@@ -33,7 +33,7 @@ class Peer(msgspec.Struct, frozen=True):
     told_members: bool = False
 
     def event_bytes(self, members: int) -> int:
-        """What one event to all of them comes to, frames included."""
+        """Return the bytes of one event to all members, frame headers included."""
         if self.name == MIXED:
             return (members + 1) // 2 * FRAME_BYTES[Encoding.JSON] + members // 2 * FRAME_BYTES[Encoding.MSGPACK]
         return members * (HEAD_BYTES + EVENT_BYTES + (SOCKETIO_ENVELOPE_BYTES if self.envelope else 0))

@@ -1,4 +1,4 @@
-"""What there is while nothing is said: a session's memory, beside bare trio-websocket's, and rooms whose clocks run."""
+"""Measures an idle server: a session's memory, beside bare trio-websocket's, and rooms whose clocks run."""
 
 import sys
 from pathlib import Path
@@ -14,12 +14,12 @@ from tests.bench.fanout.room import Cores, started
 from tests.support.clients import token_of
 from tests.support.processes import free_ports
 
-FIRST = 200  # what is there once, and what is allocated in advance, is there by then
+FIRST = 200  # sessions after which all one-time and advance allocations are made
 AT_ONCE = 64
 LISTEN_SECONDS_MAX = 20
 JOIN_SECONDS_MAX = 60
 CLOCKS_SECONDS_MAX = 60  # to make the rooms, beyond the seconds in which they are watched
-REST_SECONDS = 0.5  # idle is who has said nothing for a while
+REST_SECONDS = 0.5  # pause without frames before idle memory is measured
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -11,7 +11,7 @@ Spread = tuple[float, float, float]  # least, median, most
 
 
 class Turn(msgspec.Struct):
-    """What one contestant did in one turn: events heard by all members, microseconds of CPU time a delivery."""
+    """One contestant's figures in one turn: events received by all members, microseconds of CPU time a delivery."""
 
     contestant: str
     members: int
@@ -40,7 +40,7 @@ class Delay(msgspec.Struct):
 
 
 class Quiet(msgspec.Struct):
-    """What there is while nothing is said. KB are of 1,000 bytes; `bare_kb`: a connection of trio-websocket alone."""
+    """The figures of an idle server. KB are of 1,000 bytes; `bare_kb`: a connection of trio-websocket alone."""
 
     sessions: int
     kb_per_session: float
@@ -63,8 +63,8 @@ class Target(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """What `fanout.json` holds. `ratios`: the contestant's CPU time a delivery over ours, whoever else has the cores
-    meanwhile; `speed_ratios`: our deliveries a second over theirs, the same on a machine that does nothing else.
+    """The content of `fanout.json`. `ratios`: the contestant's CPU time a delivery over ours, whichever other processes
+    use the cores; `speed_ratios`: our deliveries a second over theirs, the same on a machine that does nothing else.
     """
 
     ratios: dict[str, float | None]
@@ -130,7 +130,7 @@ def grouped(turns: Sequence[Turn]) -> dict[tuple[int, str, int], list[Turn]]:
 
 
 def _rivals(turns: Sequence[Turn]) -> list[tuple[str, int]]:
-    """Who can be compared with ours, one event a write."""
+    """Return the contestants that can be compared with ours, at one event a write, and their numbers of members."""
     known = [(name, members) for members, name, events_a_write in grouped(turns) if events_a_write == 1]
     return [(name, members) for name, members in known if name not in (OURS, MIXED) and (OURS, members) in known]
 

@@ -20,7 +20,7 @@ from tests.support.processes import ROOT, environment, free_ports
 LISTEN_SECONDS_MAX = 20
 JOIN_SECONDS_MAX = 60
 TURN_SECONDS_MAX = 60
-SETTLE_SECONDS = 0.02  # what the server does after its last send is counted, too
+SETTLE_SECONDS = 0.02  # so that the server's work after its last send is counted too
 NS_A_SECOND = 1_000_000_000
 
 

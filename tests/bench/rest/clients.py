@@ -39,7 +39,7 @@ class Workload(msgspec.Struct, frozen=True):
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """What the crowd was answered; milliseconds from the request to the last byte of its answer."""
+    """The answers to all clients; milliseconds from the request to the last byte of its answer."""
 
     ms: dict[str, list[float]]
     errors: dict[str, int]  # by kind and status, or what happened to the connection
@@ -84,7 +84,7 @@ async def _ask(
 
 
 def _requests(number: int, member: Member) -> Iterator[Asked]:
-    """What one member asks, in an order of their own that is the same in each run."""
+    """Yield one member's requests, in an order that is the member's own and the same in each run."""
     chosen = random.Random(number)
     body = b'{"toCreatorId":"%b","amountTokens":%d}' % (member.creator_id.encode(), TIP_TOKENS)
     head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {member.token}\r\n".encode()

@@ -1,4 +1,4 @@
-"""What a server does while it is asked, as py-spy sees it: written as `rest_profile.md`, beside this file."""
+"""Samples a server under requests with py-spy: written as `profile.md`, beside this file."""
 
 import subprocess
 import sys
@@ -59,7 +59,7 @@ class Profile:
             "",
             f"Written by `python -m tests.bench.rest --profile`: {total:,} samples of a server that answered "
             f"{requests_per_second:,.0f}",
-            f"requests a second meanwhile. What has less than {LEAST_PERCENT:g} % is left out.",
+            f"requests a second meanwhile. Rows of less than {LEAST_PERCENT:g} % are left out.",
             "",
             *_table("The innermost package on the stack", self._by_package(), total),
             "",

@@ -1,4 +1,4 @@
-"""What a run over HTTP came to, and how a person reads it."""
+"""The result of a run over HTTP, and its table for the terminal."""
 
 import msgspec
 from rich.table import Table

@@ -51,7 +51,7 @@ def main(
         quick: A few seconds.
         seconds: How long the crowd asks.
         connections: How many people ask, each over a connection of their own.
-        profile: Also watch with py-spy what the server does meanwhile, which slows it, and write `rest_profile.md`.
+        profile: Also watch with py-spy what the server does meanwhile, which slows it, and write `profile.md`.
     """
     raise_file_limit()
     result = run(seconds or (QUICK_SECONDS if quick else SECONDS), connections, Profile() if profile else None)
@@ -97,7 +97,7 @@ async def _tips_booked(server: Server) -> int:
 
 
 def _hear(server: Server, workload: Workload, profile: Profile | None) -> Result:
-    """What the crowd heard, and what that cost."""
+    """Run the workload; return the clients' answers and the CPU time that they cost."""
     cores = choose_cores()
     _pin(server, cores)
     before, began = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)

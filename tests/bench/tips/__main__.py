@@ -200,7 +200,7 @@ class _Tips:
 
 
 def _turn(plan: Plan, turn: Measured, blocks: list[PostedBlock]) -> Turn:
-    """What was heard within it; tips are counted from the first that was measured to the last."""
+    """Return the figures of one turn; tips are counted from the first that was measured to the last."""
     meanwhile = [block for block in blocks if turn.began_at <= block.booked_at < turn.ended_at]
     windows = sweeps([(block.due_at, block.booked_at) for block in meanwhile], plan.calls // 2)
     lasted = turn.ended_at - turn.began_at

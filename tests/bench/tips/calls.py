@@ -54,7 +54,7 @@ class Calls:
             await self._event(phase).wait()
 
     def not_yet(self, phase: Phase) -> None:
-        """What was measured until now was measured in the phase before."""
+        """Assert that the calls have not reached the phase, so that all turns so far were measured before it."""
         assert not self._event(phase).is_set(), f"{phase} began before the turns were over"
 
     async def end(self) -> list[PostedBlock]:

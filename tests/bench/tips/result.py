@@ -1,4 +1,4 @@
-"""What came of the turns of the tips bench, and how it compares with what was to be reached."""
+"""The result of the turns of the tips bench, and its comparison with the targets."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -58,7 +58,7 @@ TARGETS = {
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What `tips.json` holds."""
+    """The content of `tips.json`."""
 
     figures: dict[str, float | None]
     viewers: int

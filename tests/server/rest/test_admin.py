@@ -192,7 +192,7 @@ async def test_a_server_that_drains_returns_earlier_credits_and_gives_no_more(
     assert await balance(fan) == 50
 
 
-# What operators see
+# Reads by operators
 
 
 async def test_the_audit_checks_the_ledger(users: Users) -> None:

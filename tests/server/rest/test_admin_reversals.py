@@ -151,7 +151,7 @@ async def test_a_reversal_of_an_unknown_payment_waits_for_an_operator(shop: Shop
         assert released.json()["status"] == "released"
 
 
-# What is frozen
+# Frozen wallets
 
 
 async def test_nothing_is_cashed_out_of_a_frozen_wallet_and_no_payout_of_it_is_paid(shop: Shop) -> None:

@@ -137,7 +137,7 @@ async def test_ten_stops_at_once_end_the_call_once(context: Context, users: User
     assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
-# What it cost
+# The bill of a call
 
 
 async def test_billing_lists_the_blocks_and_their_sum(users: Users) -> None:

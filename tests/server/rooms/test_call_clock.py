@@ -274,7 +274,7 @@ async def test_a_machine_whose_clock_is_set_moves_no_block(
         assert second - first == timedelta(seconds=30)
 
 
-# What is stored
+# Stored records
 
 
 async def test_active_time_is_stored_with_pauses_and_drops_and_every_few_seconds(
