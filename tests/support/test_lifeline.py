@@ -25,7 +25,7 @@ TOOLS = {
     "fan-out": "tests.bench.fanout --quick --peers ours",
 }
 # A word of the command line of a process that shows that the bench has started it.
-BEGUN = {"REST": "serve", "tips": "postgres", "calls": "serve", "commits": "postgres", "fan-out": "fan_ours"}
+BEGUN = {"REST": "serve", "tips": "postgres", "calls": "serve", "commits": "postgres", "fan-out": "fanout.ours"}
 
 EVERY_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
 SERVER_PROGRAM = """
