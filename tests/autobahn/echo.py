@@ -80,7 +80,7 @@ class EchoFanout:
 
 
 class Echo:
-    """Replaces the product's Conversation: echoes messages, or is a member of the fan-out."""
+    """Replaces the product's ClientProtocol: echoes messages, or is a member of the fan-out."""
 
     def __init__(self, context: Any, send_queue: SendQueue, encoding: Encoding, *, limited: bool) -> None:
         self._echo_fanout: EchoFanout = context.echo_fanout
@@ -102,12 +102,12 @@ class Echo:
         self._echo_fanout.add(self)
 
     async def open_by_message(self, message: str | bytes) -> None:
-        await self.hear(message)
+        await self.handle_message(message)
 
     async def send_missed_events(self) -> None:
         pass
 
-    async def hear(self, message: str | bytes) -> None:
+    async def handle_message(self, message: str | bytes) -> None:
         if self._joined:
             self._echo_fanout.ask()
         elif self._beside:
@@ -127,6 +127,12 @@ def _framed(message: str | bytes) -> bytes:
     return Encoding.MSGPACK.frame(msgspec.Raw(message))
 
 
+def _replace(name: str, instead: Any) -> None:
+    """Replace a name of `server.gateway.connection`. Raises AssertionError if it has no such name any more."""
+    assert name in vars(connection)
+    vars(connection)[name] = instead
+
+
 async def main(port: int, beside: bool) -> None:
     """Until it is ended."""
     settings = WebsocketSettings(
@@ -134,8 +140,8 @@ async def main(port: int, beside: bool) -> None:
     )
     if beside:
         settings = msgspec.structs.replace(settings, send_buffer_bytes=FEW_BYTES)
-    vars(connection)["Conversation"] = Echo  # so that what is tried is serve_connection itself, whatever it does
-    vars(connection)["first_message_bytes"] = lambda settings: settings.max_frame_bytes  # the client opens no session
+    _replace("ClientProtocol", Echo)  # the cases then test serve_connection itself
+    _replace("first_message_bytes", lambda settings: settings.max_frame_bytes)  # the client opens no session
     async with trio.open_nursery() as nursery:
         exempt = LimitSettings(exempt=("127.0.0.1/32",))
         context: Any = SimpleNamespace(
