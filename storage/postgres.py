@@ -144,10 +144,7 @@ class Postgres:
             lone.terminate()
 
     async def shares_sessions(self) -> bool:
-        """Return whether a pooler in transaction mode is in between; session settings would then be lost.
-
-        Raises StorageUnavailable.
-        """
+        """Return whether a pooler in transaction mode would lose session settings. Raises StorageUnavailable."""
         return await _from_trio(lambda: _shares_sessions(self._where))
 
 
@@ -254,10 +251,9 @@ async def _connect(where: ConnectionString, **changed: Any) -> "asyncpg.Connecti
 
 
 async def _prepare_session(connection: "asyncpg.Connection[asyncpg.Record]", where: ConnectionString) -> None:
-    """Make the session settings, which a pooler would not pass on from a startup packet, and set the socket options."""
+    """Make the session settings in one round trip, since a pooler passes none on, and set the socket options."""
     settings = {"application_name": "halfminute", **where.settings, **_session_settings()}  # later entries win
     try:
-        # Make all settings in one round trip.
         await connection.execute(set_statement(settings), timeout=where.connect_seconds or CONNECT_SECONDS)
     except asyncpg.PostgresError as error:
         raise StorageUnavailable(first_line(error), str(error.sqlstate)) from error
@@ -289,8 +285,7 @@ async def _shares_sessions(where: ConnectionString) -> bool:
         for _ in range(SHARING_CHECKS):
             before = await _backend(first)
             async with second.transaction():
-                # Read the process id of the backend, which this transaction holds.
-                held = await second.fetchval("SELECT pg_backend_pid()")
+                held = await second.fetchval("SELECT pg_backend_pid()")  # the backend of this transaction
                 if held == before or await _backend(first) != before:
                     return True
     except asyncpg.PostgresError as error:
@@ -304,8 +299,8 @@ async def _shares_sessions(where: ConnectionString) -> bool:
 
 
 async def _backend(connection: "asyncpg.Connection[asyncpg.Record]") -> Any:
+    """Return the process id of the backend."""
     async with connection.transaction():  # or a pooler may change backends between the preparation and the execution
-        # Read the process id of the backend.
         return await connection.fetchval("SELECT pg_backend_pid()")
 
 
@@ -321,6 +316,10 @@ def _dropping_lost_session(connection: Connection) -> Iterator[None]:
     except _OUTAGES:
         connection.terminate()
         raise
+    except AttributeError as error:  # from inside asyncpg, if the connection is terminated between two of its messages
+        if not connection.is_closed():
+            raise
+        raise asyncpg.InterfaceError("connection is closed") from error
 
 
 async def _from_trio(work: Callable[[], Awaitable[T]]) -> T:

@@ -81,6 +81,15 @@ IN_DBERRORS = (
         "the pooler does not know the parameter",
     ),
     Bug(
+        "terminated-connection",
+        "a connection that is terminated within a statement counts as unavailable",
+        "a server that drains logs an error and a traceback",
+        (Edit(POSTGRES, "        if not connection.is_closed():\n            raise\n", "        raise\n"),),
+        "tests/storage/test_pool.py::test_a_connection_that_is_terminated_within_a_statement_is_unavailable",
+        "AttributeError",
+        "the statement raises AttributeError",
+    ),
+    Bug(
         "refused-connection",
         "a refused connection does not decide the outcome of what was to be sent over it",
         "every tip is refused while the database refuses connections",

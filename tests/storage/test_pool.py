@@ -1,11 +1,13 @@
 """The pool shares a few connections, and gets each back however its user ends."""
 
+from typing import Any, cast
+
 import pytest
 import trio
 import trio.testing
 
-from storage.database_errors import StatementRefused
-from storage.postgres import Postgres, open_postgres
+from storage.database_errors import StatementRefused, StorageUnavailable
+from storage.postgres import LoneConnection, Postgres, open_postgres
 
 PID = "SELECT pg_backend_pid() AS pid, pg_sleep(0.01)"
 
@@ -35,6 +37,27 @@ async def test_a_connection_comes_back_from_who_is_refused_and_from_who_stops_wa
                 nursery.cancel_scope.cancel()
         with trio.fail_after(10):
             assert (await postgres.fetch("SELECT 1 AS one"))[0]["one"] == 1
+
+
+class TerminatedConnection:
+    """A connection of asyncpg that is terminated between two messages of a statement."""
+
+    def __init__(self, closed: bool) -> None:
+        self._closed = closed
+
+    async def fetchrow(self, *_: object, **__: object) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'bind_execute'")
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+
+async def test_a_connection_that_is_terminated_within_a_statement_is_unavailable(dsn: str) -> None:
+    async with open_postgres(dsn, pool_size=1):
+        with pytest.raises(StorageUnavailable):
+            await LoneConnection(cast(Any, TerminatedConnection(closed=True))).fetchrow("SELECT 1")
+        with pytest.raises(AttributeError):
+            await LoneConnection(cast(Any, TerminatedConnection(closed=False))).fetchrow("SELECT 1")
 
 
 async def _fetch_slowly(postgres: Postgres) -> None:
