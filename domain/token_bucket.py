@@ -31,7 +31,7 @@ class TokenBucket:
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
-        self._used = 0.0  # what is spent and not refilled yet; 1 unit counts as SECOND
+        self._used = 0.0  # units that are spent and not refilled yet, each counted as SECOND
         self._seen_at: Instant = 0
 
     def wait(self, units: int, at: Instant) -> Duration:

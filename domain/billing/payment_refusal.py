@@ -1,4 +1,4 @@
-"""The refusal that a payer receives when a posting of theirs was not booked."""
+"""The refusal that a payer receives when the posting of a payment was not committed."""
 
 from domain.billing.posting import Outcome, Receipt
 from domain.instant import Instant, next_day, rfc3339

@@ -95,9 +95,9 @@ class Members:
         return member_id in self._silent
 
     def yielding(self, member_id: MemberId, user_id: UserId, per_user: int) -> MemberId | None:
-        """Return the connection that a new one of this user replaces: the longest silent of theirs.
+        """Return the connection that a new one of this user replaces: the one that has been silent for longest.
 
-        None while the limit allows the new one as well, or if no connection of theirs is silent.
+        None while the limit allows the new one as well, or if none of the user's connections is silent.
         """
         mine = self.of(user_id)
         if member_id in self._members or len(mine) < per_user:

@@ -262,7 +262,7 @@ def _explain(error: BaseException) -> int:
         print_error(f"cannot write the output: {first.strerror}")
     elif not isinstance(first, EXPECTED):
         log.critical("fault", exc_info=error)
-        print_error(f"a fault of ours: {type(first).__name__}: {_first_line(first) or 'no details'}")
+        print_error(f"internal error: {type(first).__name__}: {_first_line(first) or 'no details'}")
     elif isinstance(first, StorageUnavailable):
         print_error(_unavailable(first))
     else:

@@ -99,7 +99,7 @@ class ClientProtocol:
             reply.deliver(Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again"))
         except StorageUnavailable:
             reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
-        except StatementRefused as refused:  # a bug of ours: the command fails, the connection stays
+        except StatementRefused as refused:  # a bug in the server: the command fails, the connection stays
             self._context.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
             reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
 

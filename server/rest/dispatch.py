@@ -57,7 +57,7 @@ class Dispatch:
         bind_contextvars(request_id=g.request_id)  # in every log line of this request and of the tasks that it starts
         g.headers = {}
         g.taken = []
-        client: Client = incoming.scope[CLIENT]  # type: ignore[literal-required]  # reason: a key of ours
+        client: Client = incoming.scope[CLIENT]  # type: ignore[literal-required]  # reason: the server adds this key
         g.address, g.exempt = client.limited_as, client.exempt
         limit = self._limits.get(incoming.endpoint or "", "address")
         limited = None if limit == "proof" else await self._count(limit, g.address)

@@ -242,7 +242,7 @@ async def fuzzed(directory: Path, more: dict[str, str]) -> AsyncIterator[World]:
                     await stream.begin()
                     yield world
                     await world.arrange("active")
-                    await trio.sleep(0.5)
+                    await trio.sleep(0.5)  # the last events of the honest rooms arrive; no event marks the end
                     figures = {"call": await call.figures(), "stream": stream.figures()}
                     audit = await world.rest.ask("GET", "/admin/audit", world.operator)
                 nursery.cancel_scope.cancel()

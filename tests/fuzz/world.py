@@ -208,7 +208,7 @@ class World:
                 try:
                     await connection.open()
                 except NotOpen:
-                    await trio.sleep(0.05)
+                    await trio.sleep(0.05)  # between two tries; a server that starts reports to nobody
 
     def _is_over(self) -> bool:
         """Whether somebody heard of an end since this was asked last."""

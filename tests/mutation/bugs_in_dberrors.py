@@ -111,8 +111,8 @@ IN_DBERRORS = (
         (
             Edit(
                 "server/gateway/protocol.py",
-                "except StatementRefused as refused:  # a bug of ours",
-                "except ZeroDivisionError as refused:  # a bug of ours",
+                "except StatementRefused as refused:  # a bug in the server",
+                "except ZeroDivisionError as refused:  # a bug in the server",
             ),
         ),
         f"{REFUSED_TESTS}::test_a_join_that_is_refused_is_answered_and_leaves_no_membership_and_an_open_connection",

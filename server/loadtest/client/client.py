@@ -208,7 +208,7 @@ class Client:
         with trio.move_on_after(HANDSHAKE_SECONDS) as waited:
             try:
                 await self._nursery.start(self._live, self._stream, headers)
-            except ExceptionGroup as failed:
+            except ExceptionGroup as failed:  # reason: trio wraps what the task raises before it has started
                 raise _refusal(failed) from None
         if waited.cancelled_caught:
             await trio.aclose_forcefully(self._stream)

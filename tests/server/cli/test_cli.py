@@ -172,7 +172,7 @@ def test_an_internal_error_is_logged_with_its_trace_and_printed_in_one_line(tmp_
     words = [sys.executable, "-c", program, "audit"]
     ended = subprocess.run(words, cwd=tmp_path, env=environment({}), capture_output=True, text=True, timeout=60)
     logged, said = ended.stderr.splitlines()
-    assert said == "halfminute: a fault of ours: ZeroDivisionError: division by zero"
+    assert said == "halfminute: internal error: ZeroDivisionError: division by zero"
     assert "in <lambda>" in json.loads(logged)["exception"]
     assert (ended.returncode, ended.stdout) == (1, "")
 
