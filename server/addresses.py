@@ -1,4 +1,8 @@
-"""Finds the address of a client, and the host and scheme it used, also behind trusted proxies."""
+"""Finds the address of a client, and the host and scheme it used, also behind trusted proxies.
+
+Both ports count clients by this address, and the documents that the server serves name this host. Every header that a
+proxy forwards could also have been written by the client, so entries count only as far as trusted proxies wrote them.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +28,10 @@ class Proxies(NamedTuple):
 def client_address(peer: str, forwarded: Sequence[str], proxies: Proxies) -> str:
     """The right-most address that is not a trusted proxy; entries further left may be invented by the client.
 
-    `forwarded` holds the values of the proxies' header, one for each time the header was sent. It is ignored if `peer`
-    itself is not trusted.
+    `peer` is the address at the other end of the socket, without a port. `forwarded` holds the values of the proxies'
+    header, one for each time the header was sent. It is ignored if `peer` itself is not trusted.
+    If every entry is a trusted proxy, the left-most of the MAX_HOPS entries counts as the client.
+    A `peer` that is no address is returned unchanged.
     """
     client = _address(peer)
     for hop in _hops(forwarded, proxies.header):
@@ -50,6 +56,8 @@ def forwarded_origin(peer: str, headers: Callable[[str], Sequence[str]], proxies
 
     `headers` returns the values of a request header, one for each time it was sent. With `x-forwarded-for` the parts
     are read from X-Forwarded-Proto and X-Forwarded-Host, with `forwarded` from its `proto` and `host` (RFC 7239).
+    A scheme other than http, https, ws and wss counts as not sent, and so does a host that HOST_AND_PORT does not
+    match: it would become part of URLs that other clients receive.
     """
     if not is_within(peer, proxies.trusted):
         return Origin(None, None)
@@ -79,6 +87,7 @@ def _entry(lines: Sequence[str], position: int) -> str:
 
 
 def _parameter(pattern: re.Pattern[str], element: str) -> str:
+    """The value of a parameter of a `Forwarded` element, without its quotes; empty if it is absent."""
     found = pattern.search(element)
     return found[1].strip('"') if found else ""
 
@@ -99,7 +108,10 @@ def is_within(address: str, networks: Sequence[str]) -> bool:
 
 
 def check_networks(networks: Sequence[str]) -> None:
-    """Raise ValueError for a text that is no network."""
+    """Check that each text is a network such as `10.0.0.0/8` or `fd00::/8`, or a single address.
+
+    Raises ValueError for any other text, and for a network with host bits set, such as `10.0.0.1/8`.
+    """
     for network in networks:
         ip_network(network)
 

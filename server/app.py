@@ -37,9 +37,12 @@ async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: 
     """Run a server inside the `async with` block. On exit the server drains, within `drain_seconds`.
 
     The yielded context is ready: the database is migrated, the rooms of dead servers are adopted and both ports accept.
+    Both ports are bound before the database is opened, so that a second server on the same port fails without having
+    touched the database. Clients are served only after the rooms have been adopted.
     `alone` states that no other server uses this database, so that rooms are adopted without waiting for leases to end.
     Drains on cancellation as well; the drain itself is shielded, with a deadline.
-    Raises ListenError, StorageUnavailable, MigrationError.
+    Raises ListenError, StorageUnavailable, MigrationError. An exception of the storage actor, the lease or a
+    listener cancels the block and is raised from here in an exception group: the process cannot serve without them.
     """
     with (
         open_listener(parse_address(settings.http.listen)) as http,
@@ -76,7 +79,10 @@ async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: 
 def _start_listeners(
     context: Context, nursery: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets
 ) -> None:
-    """Start the websocket listener, the HTTP server and the heartbeat in this nursery."""
+    """Start the websocket listener, the HTTP server and the heartbeat in this nursery, and publish both port numbers.
+
+    A port of the settings may be 0; the context then holds the number that the system chose.
+    """
     settings = context.settings.websocket
     context.http_port, context.websocket_port = http.port, websocket.port
     limits = ConnectionLimits(settings.connections, *context.settings.counted_by_address)
@@ -100,6 +106,8 @@ async def _drain(context: Context) -> None:
     """Refuse new calls, stop the rooms, commit the postings in flight, close the connections, release the lease.
 
     The commits may take `drain_seconds` without the time that is reserved for the Close frames.
+    Calls and streams do not end: their rows stay live, and the next server that starts adopts them. Postings that do
+    not commit in time are abandoned. Their idempotency keys allow the adopting server to post the same blocks again.
     """
     context.draining = True
     log.info("server.draining", rooms=len(context.registry), connections=context.sessions.connected)

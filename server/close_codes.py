@@ -1,15 +1,20 @@
-"""The websocket close codes: their meaning, and whether the client reconnects (contract.md, Close codes)."""
+"""The websocket close codes: their meaning, and whether the client reconnects (contract.md, Close codes).
+
+The codes from 4000 on are private use by RFC 6455 §7.4.2. Clients may decide by the range: 4000 to 4099 ask them to
+reconnect, 4400 to 4499 ask them not to.
+"""
 
 from enum import IntEnum
 
-KEPT_BELOW = 4400  # a code from here on ends the session, known or not
+KEPT_BELOW = 4400  # a code from here on ends the session, whether this server knows it or not
 
 
 class CloseCode(IntEnum):
     """A code that this server sends in a Close frame, or documents as the end of a connection.
 
     `label` is its name in the AsyncAPI document, `reconnect` says whether the client opens a new connection, and
-    `cause` is one sentence about why the connection was closed.
+    `cause` is one sentence about why the connection was closed. The session is kept exactly if `reconnect` is true,
+    apart from REPLACED, after which it continues on the newer connection.
     """
 
     label: str
@@ -25,32 +30,38 @@ class CloseCode(IntEnum):
         return code
 
     # RFC 6455 §7.4.1
-    NORMAL = 1000, "normal", False, "The client said goodbye; its session ends."
-    PROTOCOL_ERROR = 1002, "protocol_error", False, "Not websocket as RFC 6455 has it."
-    INVALID_TEXT = 1007, "invalid_text", False, "A text frame that is not UTF-8."
-    TOO_LARGE = 1009, "too_large", False, "A message past `maxFrameBytes`, or in fragments of next to nothing."
+    NORMAL = 1000, "normal", False, "The client closed the connection, which ends its session."
+    PROTOCOL_ERROR = 1002, "protocol_error", False, "A frame violates the websocket protocol (RFC 6455)."
+    INVALID_TEXT = 1007, "invalid_text", False, "A text frame is not UTF-8."
+    TOO_LARGE = (
+        *(1009, "too_large", False),
+        "A message is larger than `maxFrameBytes`, or is sent in too many small fragments.",
+    )
     # The session is kept for `session_seconds`, and can be resumed.
-    DRAINING = 4000, "draining", True, "The server stops; calls go on when both parties are back."
-    SLOW_CONSUMER = 4001, "slow_consumer", True, "The client did not read what was sent."
-    PING_TIMEOUT = 4002, "ping_timeout", True, "The client was not heard of."
-    STORAGE_AWAY = 4003, "storage_away", True, "The database is out of reach."
-    # The session ends; after REPLACED it goes on in the other connection.
+    DRAINING = 4000, "draining", True, "The server stops; calls continue once both parties have reconnected."
+    SLOW_CONSUMER = 4001, "slow_consumer", True, "The client did not read the frames that were sent to it."
+    PING_TIMEOUT = 4002, "ping_timeout", True, "Nothing was received from the client for too long."
+    STORAGE_AWAY = 4003, "storage_away", True, "The database cannot be reached."
+    # The session ends; after REPLACED it continues on the other connection.
     UNDECODABLE = (
         *(4400, "undecodable", False),
-        "A message that is no JSON, or no MessagePack, or in the wrong kind of frame.",
+        "A message is neither JSON nor MessagePack, or came in the wrong kind of frame.",
     )
-    UNAUTHENTICATED = 4401, "unauthenticated", False, "No token, a bad one, or one that has expired."
-    BANNED = 4403, "forbidden", False, "The user may not be here."
-    OPEN_TIMEOUT = 4408, "open_timeout", False, "No `session:open` in time."
-    REPLACED = 4409, "replaced", False, "The same session was opened on another connection."
+    UNAUTHENTICATED = 4401, "unauthenticated", False, "The token is missing, invalid, expired or revoked."
+    BANNED = 4403, "forbidden", False, "The user is banned."
+    OPEN_TIMEOUT = 4408, "open_timeout", False, "The client did not send `session:open` in time."
+    REPLACED = 4409, "replaced", False, "The session was resumed on another connection."
     TOO_MANY = (
         *(4429, "rate_limited", False),
-        "Too many messages or control frames, or too many sessions of this user.",
+        "The client sent too many messages or control frames, or the user opened too many sessions.",
     )
 
 
 class CloseConnection(Exception):
-    """Raised to close the connection with this code and reason, which the client receives."""
+    """Raised to close the connection with this code and reason, which the client receives.
+
+    Raised by the protocol of a connection and caught in that connection's task. The reason is cut at 123 bytes.
+    """
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -61,7 +72,8 @@ class CloseConnection(Exception):
 def ends_session(code: int | None) -> bool:
     """Whether a connection that closed with this code ends its session; otherwise the session waits to be resumed.
 
-    The code may come from the client, so it may be any number; None means that no Close frame arrived.
+    The code may come from the client, so it may be any number; None means that no Close frame arrived. A mobile client
+    that changes its network sends none, and a page that is left sends 1001: both keep the session for a resume.
     """
     return code is not None and (code >= KEPT_BELOW or code in _FINAL)
 

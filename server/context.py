@@ -1,4 +1,8 @@
-"""Composition root: builds and holds the services of one server."""
+"""Composition root: builds and holds the services of one server.
+
+The constructor is the only place where services are connected to each other, so its order shows all dependencies.
+`app.py` starts their tasks. Connections, requests and maintenance receive the context; the services themselves do not.
+"""
 
 import trio
 
@@ -41,8 +45,10 @@ from storage.rooms.leases import Leases
 class Context:
     """The services of one server, built once at its start. A service may use only those that are built before it.
 
-    Holds two facts that change: `draining` is set when the server refuses new calls, and the two ports are set when the
-    sockets listen.
+    Holds three facts that change. `draining` is true once the server refuses new calls. `http_closing` is set when the
+    HTTP server must stop accepting, after the rooms have drained. The two port numbers are 0 until the sockets listen.
+    The constructor starts no task; `rooms_nursery` is handed to the registry, which starts the task
+    of each room in it. Raises ValueError if the secret of HS256 is missing or unsafe.
     """
 
     def __init__(self, settings: Settings, secrets: Secrets, postgres: Postgres, rooms_nursery: trio.Nursery) -> None:

@@ -1,4 +1,8 @@
-"""Periodic work of a server beside its rooms: each kind of work has its own task and its own interval."""
+"""Periodic work of a server beside its rooms: each kind of work has its own task and its own interval.
+
+Runs in the rooms nursery, from the adoption of rooms until the drain has ended. Everything here may be skipped for a
+round, since it is repeated. Work on rows that servers share is done by each of them, so it is idempotent.
+"""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -37,6 +41,7 @@ async def run_maintenance(context: Context) -> None:
     """Run all periodic work until cancelled.
 
     A round that fails because the database is out of reach loses nothing: the next round stores the state of its time.
+    Each kind of work has a task of its own, so that a slow query of one does not delay the checkpoints or the bans.
     """
     checkpoint_seconds = context.settings.server.checkpoint_seconds
     rounds: tuple[tuple[float, Callable[[], Awaitable[object]]], ...] = (
@@ -57,8 +62,10 @@ async def run_maintenance(context: Context) -> None:
 async def repeat(faults: Faults, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
     """Call `work` every `seconds` until cancelled.
 
-    The rounds are scheduled from the start, so a slow round does not delay the next one by its own duration.
-    A round that raises is counted as a fault and skipped; the next round runs as usual.
+    The first call comes after one interval. The rounds are scheduled from the start, so a slow round does not delay the
+    next one by its own duration; but at least LEAST_PAUSE of the interval passes between the end of a round and the
+    next one, so that a round that is always slow does not occupy the database without a pause.
+    A round that raises is counted as a fault and skipped; StorageUnavailable is not a fault, and is skipped silently.
     """
     due_at = trio.current_time()
     while True:
@@ -69,14 +76,22 @@ async def repeat(faults: Faults, seconds: float, work: Callable[[], Awaitable[ob
 
 
 class _Checkpoints:
-    """Stores the active time of all running meters and host presence of streams, a fifth of the rooms at a time."""
+    """Stores the active time of all running meters and host presence of streams, one slice of the rooms at a time.
+
+    After a crash a room continues from the stored time (contract.md, Restarts and outages). A room belongs to the slice
+    that its id determines, so that each room is stored once in each period, however many rooms start and end.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._slice = 0
 
     async def store_next(self) -> None:
-        """Store the next slice of the rooms. Raises StorageUnavailable, or StatementRefused."""
+        """Store the next slice of the rooms, first the meters, then the presence of hosts.
+
+        A row whose room has a later epoch than ours is left unchanged: another server owns that room by now.
+        Raises StorageUnavailable, or StatementRefused.
+        """
         self._slice = (self._slice + 1) % SLICES
         rooms = self._rooms()
         await self._context.leases.checkpoint(
@@ -125,6 +140,7 @@ async def tidy_database(context: Context) -> None:
     """Delete old rows, update totals, expire old checkouts and return the tokens of rejected payouts.
 
     A part that fails is logged and waits for the next round; the other parts still run.
+    Every server runs all parts, perhaps at the same time as others, so each part is idempotent.
     """
     postgres = context.postgres
     parts: dict[str, Callable[[], Awaitable[object]]] = {

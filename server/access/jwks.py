@@ -1,4 +1,9 @@
-"""The public keys that verify tokens (JWKS): read from a URL or a file by a background task, never by a request."""
+"""The public keys that verify tokens (JWKS): read from a URL or a file by a background task, never by a request.
+
+An identity provider publishes its keys as a JSON Web Key Set (RFC 7517) and replaces them from time to time. A request
+that waited for the provider would depend on its speed; instead, a token with a new key is refused until the next fetch,
+at most `fetch_gap_seconds` later.
+"""
 
 import base64
 import http.client
@@ -16,8 +21,8 @@ import trio
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
-FETCH_SECONDS = 5
-MAX_DOCUMENT_BYTES = 256 * 1024
+FETCH_SECONDS = 5  # afterwards a fetch counts as failed
+MAX_DOCUMENT_BYTES = 256 * 1024  # 4 KiB for each of MAX_KEYS keys, for keys with a certificate chain
 # Issuers publish two or three; importing one blocks the event loop for about 0.1 ms.
 MAX_KEYS = 64
 # A shorter modulus can be factored; a longer one makes every verification slow.
@@ -34,6 +39,8 @@ class KeySet:
 
     The keys are fetched every `refresh_seconds`, and earlier after an unknown key id or a failed fetch. Two fetches are
     at least `fetch_gap_seconds` apart, so invented key ids cannot cause more of them.
+    Keys from before stay in use as long as fetches fail: an outage of the provider must not refuse all users.
+    `read` returns the bytes of the document (see `jwks_reader`). `failed_reads` counts fetches without a usable key.
     """
 
     def __init__(
@@ -55,7 +62,8 @@ class KeySet:
     def find(self, algorithm: str, kid: str | None) -> PublicKey | None:
         """Return the key with this id for the algorithm, or its only key if `kid` is None.
 
-        Returns None and requests a fetch if there is none.
+        Returns None and requests a fetch if there is none. Never waits. With several keys for the algorithm, a token
+        without `kid` matches none of them, since it does not say which one signed it.
         """
         key = self._keys.get((algorithm, kid))
         if key is None:
@@ -93,6 +101,9 @@ class KeySet:
 def public_keys(document: bytes, algorithms: Collection[str]) -> PublicKeys:
     """Return the keys of a JWKS (RFC 7517) that verify signatures of `algorithms`, and skip the others.
 
+    Each key is bound to one algorithm by its type, so a token cannot choose another one for it. Of two keys with the
+    same algorithm and id the first counts. Keys beyond the first MAX_KEYS are ignored.
+    The only key of an algorithm is also found without an id, under `(algorithm, None)`.
     Raises ValueError or RecursionError for a document that is not a JWKS.
     """
     jwks = json.loads(document)
@@ -113,7 +124,10 @@ def public_keys(document: bytes, algorithms: Collection[str]) -> PublicKeys:
 
 
 def _algorithm_of(jwk: Any) -> str:
-    """Return the algorithm that this key verifies, by its type; empty if there is none."""
+    """Return the algorithm that this key verifies, by its type; empty if there is none.
+
+    A key that declares another algorithm, an encryption use, or operations without `verify` (RFC 7517 §4) is skipped.
+    """
     match jwk:
         case {"kty": "EC", "crv": "P-256"}:
             algorithm = "ES256"
@@ -149,6 +163,7 @@ def _bits(number: str) -> int:
 
 
 def _reason(error: Exception) -> str:
+    """Describe why a fetch failed, for the log."""
     # The text of an OSError contains the path; `strerror` does not.
     return f"{type(error).__name__} {getattr(error, 'strerror', None) or error}".rstrip()
 
@@ -156,7 +171,8 @@ def _reason(error: Exception) -> str:
 def jwks_reader(*, url: str, file: str) -> Callable[[], Awaitable[bytes]]:
     """Return a function that reads the JWKS from an http(s) `url`, or from `file` if `url` is empty.
 
-    The function raises OSError, HTTPException or ValueError. Its cancellation abandons the reading thread.
+    The function raises OSError, HTTPException or ValueError, the last one also for a document of more than
+    MAX_DOCUMENT_BYTES. Its cancellation abandons the reading thread, which ends by itself at its socket's timeout.
     """
     # One thread: a server that sends very slowly holds it for long, and must not exhaust the shared threads.
     limiter = trio.CapacityLimiter(1)
@@ -184,6 +200,7 @@ def _read_address(url: str) -> bytes:
 
 
 def _read_file(file: str) -> bytes:
+    """Read the document. Raises ValueError if every user of the machine may write it, and so add a key."""
     with Path(file).open("rb") as opened:
         if os.fstat(opened.fileno()).st_mode & stat.S_IWOTH:
             raise ValueError("anybody may write it (see its mode)")

@@ -1,4 +1,8 @@
-"""Rate limits: one token bucket for each address, and one for each authenticated user."""
+"""Rate limits: one token bucket for each address, and one for each authenticated user.
+
+Requests are counted by address before their token is verified, and by user afterwards (contract.md, Limits). The HTTP
+and websocket ports share the buckets, so that a second connection or transport does not double a user's budget.
+"""
 
 import math
 from collections import OrderedDict
@@ -20,7 +24,12 @@ Name = Literal["address", "probe", "proof", "user", "money", "handshake", "join"
 
 
 class RateLimit(NamedTuple):
-    """A limit: `per_second` requests on average, and `burst` at once."""
+    """A limit: `per_second` requests on average, and `burst` at once.
+
+    By address, `address` counts HTTP requests, `probe` those to the health routes, `proof` failed attempts to prove a
+    secret, and `handshake` websocket handshakes. By user, `user` counts requests, `money` those that move tokens,
+    `join` joins of rooms, and `open` sessions that are opened or resumed.
+    """
 
     name: Name
     per_second: float
@@ -28,7 +37,10 @@ class RateLimit(NamedTuple):
 
     @property
     def policy(self) -> str:
-        """Return the item of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11)."""
+        """Return the item of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
+
+        `q` is the quota and `w` its window: the seconds in which an empty bucket becomes full.
+        """
         return f'"{self.name}";q={self.burst};w={math.ceil(self.burst / self.per_second)}'
 
 
@@ -38,16 +50,19 @@ class Taken(NamedTuple):
     limit: RateLimit
     allowed: bool
     left: int  # requests that may follow at once
-    more_after_seconds: int  # until there is one more
+    more_after_seconds: int  # whole seconds until one more is allowed, at least 1
 
     @property
     def state(self) -> str:
-        """Return the item of `RateLimit`."""
+        """Return the item of `RateLimit`: `r` requests remain, and one more is allowed after `t` seconds."""
         return f'"{self.limit.name}";r={self.left};t={self.more_after_seconds}'
 
 
 def why_not(taken: Taken) -> Refusal | None:
-    """Return RATE_LIMITED for a request over its limit, else None; REST and the websocket share it."""
+    """Return RATE_LIMITED with `retryAfterSeconds` for a request over its limit, else None.
+
+    REST and the websocket share it.
+    """
     if taken.allowed:
         return None
     too_early = {"retryAfterSeconds": taken.more_after_seconds}
@@ -62,38 +77,43 @@ class Buckets(Protocol):
     """The buckets of one limit: in this process, or in a store that servers share."""
 
     async def take(self, key: str) -> Taken:
-        """Count one request of this address or user. Raises RateLimitsUnavailable."""
+        """Count one request of this address or user, and return whether it is allowed. Raises RateLimitsUnavailable.
+
+        A request that is not allowed does not count, so a client that repeats it is served at the average rate.
+        """
         ...
 
 
 class OwnBuckets:
-    """Buckets in this process, for at most `remembered` keys."""
+    """Buckets in this process, for at most `remembered` keys. Of several servers, each counts for itself."""
 
     def __init__(self, limit: RateLimit, remembered: int = REMEMBERED) -> None:
         self._limit = limit
         self._remembered = remembered
-        self._paces: OrderedDict[str, Throttle] = OrderedDict()
+        self._by_key: OrderedDict[str, Throttle] = OrderedDict()  # the least recently used one first
 
     async def take(self, key: str) -> Taken:
+        """Count one request of this address or user. Never waits and raises nothing."""
         token_bucket = self._token_bucket(key)
         allowed = token_bucket.take_if_due(trio.current_time())
         return Taken(self._limit, allowed, token_bucket.left, max(1, math.ceil(token_bucket.more_after_seconds)))
 
     def _token_bucket(self, key: str) -> Throttle:
-        token_bucket = self._paces.get(key)
+        """Find or make the bucket of a key, and mark it as the most recently used one."""
+        token_bucket = self._by_key.get(key)
         if token_bucket is None:
-            token_bucket = self._paces[key] = Throttle(self._limit.per_second, self._limit.burst)
-            if len(self._paces) > self._remembered:
-                self._paces.popitem(last=False)
-        self._paces.move_to_end(key)
+            token_bucket = self._by_key[key] = Throttle(self._limit.per_second, self._limit.burst)
+            if len(self._by_key) > self._remembered:
+                self._by_key.popitem(last=False)
+        self._by_key.move_to_end(key)
         return token_bucket
 
     def __len__(self) -> int:
-        return len(self._paces)
+        return len(self._by_key)
 
 
 class RateLimits:
-    """All rate limits of a server; `keep` makes the buckets of each."""
+    """All rate limits of a server; `keep` makes the buckets of each limit, by default in this process."""
 
     def __init__(self, settings: LimitSettings, keep: Callable[[RateLimit], Buckets] = OwnBuckets) -> None:
         limits = (
@@ -109,5 +129,8 @@ class RateLimits:
         self._buckets: dict[Name, Buckets] = {limit.name: keep(limit) for limit in limits}
 
     async def take(self, name: Name, key: str) -> Taken:
-        """Count one request of `key` (an address or a user id) under a limit. Raises RateLimitsUnavailable."""
+        """Count one request of `key` (an address or a user id) under a limit, and return the result.
+
+        Addresses are passed as `limited_as` returns them. Raises RateLimitsUnavailable.
+        """
         return await self._buckets[name].take(key)

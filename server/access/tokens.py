@@ -1,4 +1,9 @@
-"""Verifies the signed tokens (JWT) that clients present, and issues tokens for development."""
+"""Verifies the signed tokens (JWT, RFC 7519) that clients present, and issues tokens for development.
+
+The recommendations of RFC 8725 are followed: the settings fix the accepted algorithms, each key serves one of them, and
+a header can neither name a key's address nor bring a key. A token is parsed strictly, since parsers that disagree about
+one text could see two users in it.
+"""
 
 import base64
 import json
@@ -18,7 +23,7 @@ from domain.protocol.commands import MAX_TOKEN
 from server.access.jwks import KeySet, PublicKey, jwks_reader
 from server.config.auth import MIN_SECRET_CHARACTERS, Algorithm, AuthSettings, claim_path
 
-# 9999-12-31T23:59:59Z, the last second that RFC 3339 can express.
+# 9999-12-31T23:59:59Z, the last second that RFC 3339 can express; the expiry of overlay tokens, which have none.
 LAST_SECOND = 253_402_300_799
 
 
@@ -27,6 +32,7 @@ class Identity:
     """The claims of a verified token, valid until `expires_at` (unix seconds).
 
     For an overlay token `user_id` is the id of the token itself, and `overlay_of` the creator that it belongs to.
+    A session replaces its identity at `token:refresh`; a REST request has one of its own.
     """
 
     user_id: UserId
@@ -46,7 +52,8 @@ class TokenRefused(Exception):
 class TokenVerifier:
     """Verifies tokens with the algorithms and keys of the settings; a token cannot add to either.
 
-    `secret` is used for HS256 alone, `keys` (by default those of the settings) for ES256 and RS256 alone.
+    `secret` is used for HS256 alone, `keys` (by default those of the settings) for ES256 and RS256 alone. If one key
+    served both, anybody could sign HS256 tokens with the published public key as the secret.
     Raises ValueError if HS256 is allowed and the secret is missing, short or a public key.
     """
 
@@ -71,7 +78,9 @@ class TokenVerifier:
     def verify(self, token: str, *, now: float) -> Identity:
         """Return the identity that `token` proves at `now` (unix seconds). Raises only TokenRefused.
 
-        Never waits: a token with an unknown key is refused, and `run` is told to fetch the keys.
+        Checked in this order: length and form, algorithm and key, signature, times, audience and issuer, subject.
+        No claim is read before the signature is verified.
+        Never waits: a token with an unknown key is refused, and `run` is asked to fetch the keys.
         """
         claims = _read_object(self._signed_payload(token))
         expires_at = self._expiry(claims, now)
@@ -83,6 +92,7 @@ class TokenVerifier:
         )
 
     def _signed_payload(self, token: str) -> bytes:
+        """Return the payload of a token whose signature is valid. Raises TokenRefused."""
         if len(token) > MAX_TOKEN:
             raise TokenRefused("token too long")
         if not _COMPACT.fullmatch(token):
@@ -96,7 +106,11 @@ class TokenVerifier:
             raise TokenRefused("malformed token") from None
 
     def _key_for(self, header: dict[str, Any]) -> tuple[Algorithm, OctKey | PublicKey]:
-        """Return the allowed algorithm and its configured key; keys or key URLs in the header are ignored."""
+        """Return the allowed algorithm and its configured key; keys or key URLs in the header are ignored.
+
+        Raises TokenRefused, also for the headers `crit` and `b64`: a verifier must refuse extensions that it does not
+        implement (RFC 7515 §4.1.11, RFC 7797).
+        """
         if "crit" in header or "b64" in header:
             raise TokenRefused("header extension not supported")
         allowed = [algorithm for algorithm in self._settings.algorithms if algorithm == header.get("alg")]
@@ -114,7 +128,11 @@ class TokenVerifier:
         return None if self._keys is None else self._keys.find(algorithm, kid)
 
     def _expiry(self, claims: dict[str, Any], now: float) -> int:
-        """Return the second at which the token becomes invalid, leeway included (unix seconds)."""
+        """Return the second at which the token becomes invalid, leeway included (unix seconds).
+
+        Raises TokenRefused for a token without `exp`, which would be valid for ever, for an expired one, and for one
+        before its `nbf`.
+        """
         if "exp" not in claims:
             raise TokenRefused("token without expiry")
         expires_at = math.floor(_second(claims["exp"])) + self._settings.leeway_seconds
@@ -125,6 +143,7 @@ class TokenVerifier:
         return expires_at
 
     def _check_parties(self, claims: dict[str, Any]) -> None:
+        """Raise TokenRefused for a token of another issuer or audience; each is checked only if it is configured."""
         if self._settings.audience and not _names(claims.get("aud"), self._settings.audience):
             raise TokenRefused("wrong audience")
         if self._settings.issuer and claims.get("iss") != self._settings.issuer:
@@ -132,7 +151,10 @@ class TokenVerifier:
 
 
 def secret_key(secret: str | None) -> OctKey:
-    """Return the key for HS256. Raises ValueError for a secret that is missing, short or a public key."""
+    """Return the key for HS256. Raises ValueError for a secret that is missing, short or a public key.
+
+    The minimum of 32 characters is that of RFC 7518 §3.2: as many bits as the hash has.
+    """
     if not secret or len(secret) < MIN_SECRET_CHARACTERS:
         raise ValueError(f"HS256 needs HALFMINUTE_JWT_SECRET, at least {MIN_SECRET_CHARACTERS} characters")
     if "-----BEGIN" in secret or '"kty"' in secret:
@@ -175,7 +197,7 @@ def _read_object(text: bytes) -> dict[str, Any]:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Parsers differ on duplicates: two of them must never see two subjects in one token.
+    """Build an object. Raises ValueError for a duplicate name: of two equal ones, parsers choose differently."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError("duplicate field")
@@ -202,6 +224,7 @@ def _names(claim: object, expected: str) -> bool:
 
 
 def _subject(claims: dict[str, Any]) -> UserId:
+    """Return the user id in `sub`. Raises TokenRefused for a text that is no UUID, and for ids of system wallets."""
     subject = claims.get("sub")
     # uuid.UUID also accepts braces, "urn:", other scripts' digits and underscores.
     if not isinstance(subject, str) or not _UUID.fullmatch(subject):
@@ -217,6 +240,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE |
 
 
 def _holds(claims: dict[str, Any], path: tuple[str, ...], expected: str) -> bool:
+    """Return whether the claim at this path, such as `app_metadata.role`, equals the expected text or lists it."""
     claim: object = claims
     for step in path:
         if not isinstance(claim, dict):
@@ -226,7 +250,10 @@ def _holds(claims: dict[str, Any], path: tuple[str, ...], expected: str) -> bool
 
 
 def bearer(header_value: str | None) -> str:
-    """Return the token of an `Authorization` header. Raises TokenRefused if there is none."""
+    """Return the token of an `Authorization: Bearer` header (RFC 6750); the scheme is not case-sensitive.
+
+    Raises TokenRefused if the header is missing (None), empty or of another scheme.
+    """
     if not header_value:
         raise TokenRefused("no token")
     scheme, _, token = header_value.partition(" ")
@@ -250,6 +277,7 @@ def issue_token(
     """Return an HS256 token with the claims of a Supabase session, valid for `ttl_seconds` from `now` (unix seconds).
 
     `role` goes to `app_metadata`, which only the issuer can write. Raises ValueError for an unsafe secret.
+    Only the command line and tests call it: users of a real deployment get their tokens from the identity provider.
     """
     issued_at = math.floor(now)
     claims = {

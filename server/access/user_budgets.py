@@ -1,4 +1,8 @@
-"""Rate limits of a user over all devices together: joins, sessions, payments and other commands."""
+"""Rate limits of a user over all devices together: joins, sessions, payments and other commands.
+
+They come in addition to the limit of messages that each session has. The gateway calls both functions before it carries
+out a command or opens a session.
+"""
 
 from domain.ids import UserId
 from domain.protocol import commands as c
@@ -14,7 +18,8 @@ COUNTED_AS_REQUESTS = (c.CallCommand, c.MemberMute, c.MemberRemove, c.TokenRefre
 async def refuse_command(limits: RateLimits, identity: Identity, command: object) -> Refusal | None:
     """Count a command under the limit of the REST request that does the same, and return the refusal if it is over.
 
-    Both interfaces share the buckets. Returns None for a command without a limit of the user.
+    Both transports share the buckets. Returns None for a command without a limit of the user, such as a chat message,
+    which the room limits. A refused command was not carried out, and its refusal has `retryAfterSeconds`.
     Raises RateLimitsUnavailable.
     """
     if (name := _limit_of(command, identity.is_operator)) is None:

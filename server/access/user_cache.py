@@ -11,14 +11,22 @@ REMEMBERED = 100_000  # users; beyond, the least recently used one is queried ag
 
 
 class UserCache:
-    """Users that are known to be in the database, with their names. Users are never deleted."""
+    """Users that are known to be in the database, with their names. Users are never deleted.
+
+    REST requests and websocket sessions share it. A name that is changed on another server stays unchanged here until
+    the user is evicted or the server restarts.
+    """
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self._known: OrderedDict[UserId, Person] = OrderedDict()
 
     async def ensure_user(self, user_id: UserId) -> Person:
-        """Return a user with the display name, and create the user if necessary. Raises StorageUnavailable."""
+        """Return a user with the display name, and create the user with an empty wallet if necessary.
+
+        Queries the database only for a user that is not cached; two such calls at once both query, which is harmless.
+        Raises StorageUnavailable, with nothing cached.
+        """
         person = self._known.get(user_id)
         if person is None:
             person = self._known[user_id] = Person(user_id, await ensure_user(self._postgres, user_id))
@@ -28,5 +36,5 @@ class UserCache:
         return person
 
     def rename(self, person: Person) -> None:
-        """Replace the cached display name of a user."""
+        """Replace the cached display name of a user, after it was stored in the database."""
         self._known[UserId(person.user_id)] = person

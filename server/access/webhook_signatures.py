@@ -7,6 +7,8 @@ MAX_SIGNATURES = 8  # compared for one request: enough for any rotation of keys
 def is_recent(timestamp: str, now: float) -> bool:
     """Return whether a timestamp in decimal unix seconds lies within SIGNATURE_SECONDS of `now` (unix seconds).
 
+    The signature covers the timestamp, so a recorded request cannot be replayed later.
+
     Returns False for text that is not a plain decimal number of at most 12 digits.
     """
     is_number = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12

@@ -1,4 +1,8 @@
-"""The audiences of a room, its members and its overlays; each has its own events with its own sequence numbers."""
+"""The audiences of a room, its members and its overlays; each has its own events with its own sequence numbers.
+
+An overlay is a browser page that a creator's streaming software shows over the video. It receives only tips and the
+start and end of the room, so it cannot share the members' sequence: numbers without events would look like losses.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -11,7 +15,10 @@ MOVED, SERVER_FAULT = "moved", "server_fault"  # reasons of `room:closed` for a 
 
 
 class Audiences:
-    """Holds the fan-out of each audience of one room, and applies an operation to one or to all of them."""
+    """Holds the fan-out of each audience of one room, and applies an operation to one or to all of them.
+
+    It lives as long as the room on this server, restarts after crashes included.
+    """
 
     def __init__(self, channel: str, make: Callable[[], Fanout]) -> None:
         self._channel = channel
@@ -48,7 +55,10 @@ class Audiences:
             fanout.discard()
 
     def close(self, at: Instant, reason: str) -> None:
-        """Send `room:closed` to everybody and remove all members; they may join the room again."""
+        """Send `room:closed` to everybody and remove all members; they may join the room again.
+
+        `reason` is MOVED if another server owns the room by now, or SERVER_FAULT if the room failed too often.
+        """
         for fanout in self:
             seq = fanout.last_seq + 1
             fanout.publish(RoomClosed(channel=self._channel, seq=seq, at=rfc3339(at), reason=reason))

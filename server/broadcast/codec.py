@@ -1,6 +1,9 @@
 """Encodes events and decodes commands in both subprotocols.
 
 A server's frame is not masked (RFC 6455 §5.1), so the same bytes can be sent to all members.
+
+Commands are decoded by msgspec, which is fast but silently keeps the last of two equal keys. Each message therefore
+passes a quick check first; one that the check cannot accept is read by a strict reader, which finds every fault.
 """
 
 from collections.abc import Iterable
@@ -19,7 +22,11 @@ ROOT = "message"  # the `field` in `errors` of a fault of the message as a whole
 
 
 class Misfit(Exception):
-    """The message can be decoded but is no known command. `ref` is the command's own, or None if it has none."""
+    """The message can be decoded but is no known command, or has values that no message may have.
+
+    `faults` are pairs of a field's path and a reason, as in `errors` of the answer. `ref` is the command's own, or None
+    if it has none.
+    """
 
     def __init__(self, faults: list[Fault], ref: str | None) -> None:
         super().__init__("; ".join(f"{field} {reason}" for field, reason in faults))
@@ -34,7 +41,7 @@ class Encoding(Enum):
     MSGPACK = "halfminute.v1.msgpack"
 
     def frame(self, event: Any) -> bytes:
-        """Encode an event as one complete websocket frame."""
+        """Encode an event, a message struct or a dict, as one complete websocket frame with its header."""
         if self is Encoding.JSON:
             return _frame(_TEXT, _to_json(event))
         return _frame(_BINARY, _to_msgpack(event))
@@ -42,9 +49,11 @@ class Encoding(Enum):
     def decode(self, message: str | bytes) -> AnyCommand:
         """Decode a command whose values can be encoded again in both subprotocols.
 
+        `message` is the payload of a data frame: str of a text frame, bytes of a binary one.
         Refused with the name of the field: duplicate keys, keys that are not text, integers past 64 bits, numbers that
         are not finite, unpaired surrogates, nesting deeper than MAX_DEPTH and extension types.
-        Raises Undecodable for bytes that are no value, and Misfit with the faults of the value.
+        Raises Undecodable for bytes that are no value or for the wrong kind of frame, and Misfit with the faults of the
+        value. The time is linear in the size of the message, which the gateway bounds by `max_frame_bytes`.
         """
         if isinstance(message, str) is not (self is Encoding.JSON):
             raise Undecodable
@@ -71,7 +80,7 @@ def _read(message: str | bytes) -> Reading:
 
 
 def _ref_of(value: Any) -> str | None:
-    """The `ref` of a refused command, if it is one that a sound command could have."""
+    """The `ref` of a refused command, if it is one that a valid command could have; it is sent back in the refusal."""
     ref = value.get("ref") if isinstance(value, dict) else None
     try:
         fits: str = msgspec.convert(ref, Ref)
@@ -88,7 +97,7 @@ def _named(text: str) -> Fault:
 
 QUICK_BYTES = 32_768  # of MessagePack: each byte may be an empty map, which takes 72 bytes of memory
 
-# A quick check of every frame. It may reject a sound frame, which is then read strictly; it never accepts a faulty one.
+# A quick check of every frame. It may reject a valid frame, which is then read strictly; it never accepts a faulty one.
 # msgspec alone would silently keep the last of two equal keys.
 
 
@@ -170,6 +179,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 def _frame(first_byte: int, payload: bytes) -> bytes:
+    """An unmasked frame with the shortest form of the length: 7, 16 or 64 bits (RFC 6455 §5.2)."""
     length = len(payload)
     if length < 126:
         return bytes((first_byte, length)) + payload

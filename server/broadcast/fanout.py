@@ -1,4 +1,8 @@
-"""Sends a room's events to all its members: each event is encoded once, and no member delays another one."""
+"""Sends a room's events to all its members: each event is encoded once, and no member delays another one.
+
+The room's task publishes the events that it decided together, and then flushes once. A flush writes the encoded bytes
+into the send queue of every connected member. A member that does not read fills only its own queue.
+"""
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -15,7 +19,8 @@ from server.broadcast.send_queue import SendQueue, push_to_each
 
 AT_ONCE = 1024  # members of one subprotocol that are served before other tasks run: 5 ms
 
-Spawn = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]  # the work, and what to call if it raises
+# Starts a background task: takes its work, and a function that is called if the work raises.
+Spawn = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]
 
 
 class Outlet(Protocol):
@@ -32,7 +37,7 @@ class _Members:
 
     def __init__(self) -> None:
         self.send_queues: dict[MemberId, SendQueue] = {}
-        self._parts: list[list[SendQueue]] | None = None  # None: to be built again, as the members changed
+        self._parts: list[list[SendQueue]] | None = None  # None after a change of the members, until the next use
 
     def add(self, member_id: MemberId, send_queue: SendQueue) -> None:
         self.send_queues[member_id] = send_queue
@@ -51,7 +56,7 @@ class _Members:
 
 
 class Reachable(Protocol):
-    """The part of a session that a fan-out needs. `connection` is None while the session has no connection."""
+    """The part of a session that a fan-out needs. `connection` is None while the session waits to be resumed."""
 
     @property
     def connection(self) -> Outlet | None: ...
@@ -67,29 +72,34 @@ class Fanout:
     Events that are published between two flushes go out as one write. A flush to at most AT_ONCE members of each
     subprotocol is complete when it returns. A larger one continues in a task of its own, and every later flush, join
     and removal is queued behind it, so that all members see one order.
+
+    A member is *admitted* from the room's answer to its join until it leaves. An admitted member without a connection
+    is *suspended*: it keeps its place, receives nothing, and is sent the events that it missed when it resumes.
+    No method waits. The room's task, its lifecycle and the sessions call them.
     """
 
     def __init__(
         self, sessions: Mapping[MemberId, Reachable], history: History, spawn: Spawn, fail: Callable[[], None]
     ) -> None:
-        """`fail` crashes the room, which then restarts; it is called if some members missed an event for good."""
+        """`fail` crashes the room, which then restarts; it is called if some members missed an event for good.
+
+        `sessions` holds the sessions of this server by member, and `spawn` starts a task for a large flush.
+        """
         self._sessions = sessions
         self._members = {encoding: _Members() for encoding in Encoding}
         self._admitted: dict[MemberId, None] = {}  # by the room; others receive no events
-        self._away: set[MemberId] = (
-            set()
-        )  # admitted members without a connection; they receive what they missed when they resume
+        self._suspended: set[MemberId] = set()  # admitted members without a connection
         self._history = history
         self._spawn = spawn
         self._fail = fail
         self._published: list[Broadcast] = []  # since the last flush
-        self._steps: deque[Iterator[None]] = deque()  # the first is under way
+        self._steps: deque[Iterator[None]] = deque()  # the first one has begun
 
     def begin(self, epoch: int) -> None:
         """Start a new epoch: events are numbered from 1, and nobody can resume from an event of the old epoch."""
         self._history.begin(epoch)
         self._admitted.clear()
-        self._away.clear()
+        self._suspended.clear()
 
     @property
     def last_seq(self) -> int:
@@ -102,7 +112,10 @@ class Fanout:
         return bool(self._published)
 
     def publish(self, event: SequencedEvent) -> None:
-        """Add an event to the history; the next flush sends it to the members of that time."""
+        """Add an event to the history; the next flush sends it to the members of that time.
+
+        The event carries its number: `last_seq` plus one.
+        """
         broadcast = Broadcast(event)
         self._history.add(broadcast)
         self._published.append(broadcast)
@@ -114,23 +127,29 @@ class Fanout:
             self._run_step(self._sending(published))
 
     def discard(self) -> None:
-        """Drop what was published since the last flush, since the room had another owner by then."""
+        """Drop what was published since the last flush, since the room had another owner by then.
+
+        The dropped events leave the history too, so their numbers are free: no member has seen them.
+        """
         if self._published:
             self._history.forget(self._published)
             self._published = []
 
     def add(self, member_id: MemberId) -> None:
-        """Admit a member; it receives every event from the next one on."""
+        """Admit a member; it receives every event from the next one on.
+
+        Events that were published before are flushed first: the answer to the join describes the state after them.
+        """
         self.flush()
         self._admitted[member_id] = None
-        self._away.discard(member_id)
+        self._suspended.discard(member_id)
         self._connect(member_id, [])
 
     def remove(self, member_id: MemberId) -> None:
         """Remove a member, after it was sent what is published already. Idempotent."""
         self.flush()
         self._admitted.pop(member_id, None)
-        self._away.discard(member_id)
+        self._suspended.discard(member_id)
         self._run_step(self._removing(member_id))
 
     def clear(self) -> list[MemberId]:
@@ -139,13 +158,13 @@ class Fanout:
         Members without a connection still receive what they missed when they resume.
         """
         self.flush()
-        was = self.members()
+        connected = self.members()
         for member_id in {
-            *was,
+            *connected,
             *(member_id for members in self._members.values() for member_id in members.send_queues),
         }:
             self._run_step(self._removing(member_id))
-        return was
+        return connected
 
     def is_admitted(self, member_id: MemberId) -> bool:
         """Whether the room admitted this member, connected or not."""
@@ -153,26 +172,27 @@ class Fanout:
 
     def members(self) -> list[MemberId]:
         """The admitted members with a connection, including those whose queued steps are not done yet."""
-        return [member_id for member_id in self._admitted if member_id not in self._away]
+        return [member_id for member_id in self._admitted if member_id not in self._suspended]
 
     def suspend(self, member_id: MemberId) -> None:
         """Stop sending to a member that lost its connection; it stays admitted. Ignored for others."""
         if member_id in self._admitted:
             self.flush()
-            self._away.add(member_id)
+            self._suspended.add(member_id)
             self._run_step(self._removing(member_id))
 
     def missed(self, member_id: MemberId, epoch: int, seq: int) -> list[Broadcast] | None:
-        """The events after number `seq` of `epoch` that a suspended member missed.
+        """The events after number `seq` of `epoch` that a suspended member missed, in order; perhaps none.
 
-        None if some of them are not kept any more, or if this is no suspended member.
+        None if some of them are not kept any more, or if this is no suspended member: the client must join again.
+        The caller passes the result to `resume` without an `await` in between, so that no event is left out.
         """
         self.flush()
-        return self._history.since(epoch, seq) if member_id in self._away else None
+        return self._history.since(epoch, seq) if member_id in self._suspended else None
 
     def resume(self, member_id: MemberId, missed: list[Broadcast]) -> None:
         """Send a suspended member what it missed, and then all later events, over its new connection."""
-        self._away.discard(member_id)
+        self._suspended.discard(member_id)
         self._connect(member_id, missed)
 
     def _connect(self, member_id: MemberId, missed: list[Broadcast]) -> None:
@@ -183,7 +203,7 @@ class Fanout:
             self._run_step(self._adding(member_id, session.connection, missed))
 
     def _run_step(self, step: Iterator[None]) -> None:
-        """Run a step to its end if it is short and none is under way; otherwise queue it for a task."""
+        """Run a step to its end if no other one is unfinished and it never yields; otherwise queue it for a task."""
         if self._steps:
             self._steps.append(step)
         elif _has_more(step):
@@ -205,7 +225,10 @@ class Fanout:
     # Steps: each is a generator that yields where other tasks may run
 
     def _sending(self, published: list[Broadcast]) -> Iterator[None]:
-        """Push these events, as one frame sequence, to the members of each subprotocol."""
+        """Push these events, as one frame sequence, to the members of each subprotocol.
+
+        A subprotocol without members costs no encoding.
+        """
         for encoding, members in self._members.items():
             parts = members.parts()
             frame = b"".join([broadcast.frame(encoding) for broadcast in published]) if parts else b""
@@ -222,12 +245,14 @@ class Fanout:
         yield from ()
 
     def _removing(self, member_id: MemberId) -> Iterator[None]:
+        """Remove the member's send queue, whichever subprotocol its connection has."""
         for members in self._members.values():
             members.remove(member_id)
         yield from ()
 
 
 def _has_more(step: Iterator[None]) -> bool:
+    """Run a step to its next yield; False if it has ended instead."""
     return next(step, _OVER) is not _OVER
 
 
@@ -235,7 +260,10 @@ _OVER = object()
 
 
 def send_to_all(outlets: Sequence[Outlet], event: msgspec.Struct) -> None:
-    """Push an event to these connections; it is encoded once for each subprotocol among them. Never waits."""
+    """Push an event to these connections; it is encoded once for each subprotocol among them. Never waits.
+
+    For private events, which have no number and no history. A closed connection discards its copy.
+    """
     frames: dict[Encoding, bytes] = {}
     for outlet in outlets:
         frame = frames.get(outlet.encoding)

@@ -1,4 +1,8 @@
-"""A room's recent events, kept for members that lose their connection and resume their session."""
+"""A room's recent events, kept for members that lose their connection and resume their session.
+
+The history is in memory only. After a crash of the room or a move to another server its epoch is new, and members get
+the room's state instead of events (contract.md, Resume).
+"""
 
 from collections import deque
 
@@ -9,7 +13,10 @@ from server.broadcast.codec import Encoding
 
 
 class Broadcast:
-    """One sequenced event of a room. It is encoded at most once for each subprotocol."""
+    """One sequenced event of a room. It is encoded at most once for each subprotocol.
+
+    The frames stay with the event, so that members who resume later are sent the same bytes.
+    """
 
     __slots__ = ("_event", "_frames", "published_at", "seq")
 
@@ -28,7 +35,10 @@ class Broadcast:
 
 
 class History:
-    """The latest events of a room: those of the last `keep_seconds`, and at most `limit` of them."""
+    """The latest events of one audience: those of the last `keep_seconds`, and at most `limit` of them.
+
+    Old events are dropped when a new one is added, so a quiet room may keep some for longer; they are still complete.
+    """
 
     __slots__ = ("_epoch", "_keep_seconds", "_kept", "last_seq")
 
@@ -60,7 +70,8 @@ class History:
     def since(self, epoch: int, seq: int) -> list[Broadcast] | None:
         """The events after number `seq` of this epoch.
 
-        None if some of them are dropped already, if the epoch is another one, or if `seq` was never given.
+        An empty list if `seq` is the latest number. None if some of the events are dropped already, if the epoch is
+        another one, or if no event had the number `seq`: the numbers come from the client and may be invented.
         """
         missed = self.last_seq - seq
         if epoch != self._epoch or not 0 <= missed <= len(self._kept) or seq < 0:

@@ -1,4 +1,9 @@
-"""Strict JSON reader: returns the value of a text and every fault in it, in one pass and in linear time."""
+"""Strict JSON reader: returns the value of a text and every fault in it, in one pass and in linear time.
+
+Used for REST bodies, and for websocket messages that the quick check of the codec does not accept. The standard
+library's parser does the reading. It would recurse through deep nesting and build a container for every bracket, so a
+text with many brackets is scanned first.
+"""
 
 import json
 import re
@@ -20,7 +25,8 @@ from server.broadcast.value_faults import (
 # Each container takes up to three microseconds. A signal, which has 16 KiB, holds fewer.
 CONTAINERS_MAX = 8_192
 TOO_MANY = f"has more than {CONTAINERS_MAX} lists and objects"
-DIGITS = 20  # an integer with more characters is past 64 bits
+# An integer with more characters is past 64 bits; converting a long one would take quadratic time.
+DIGITS = 20
 
 # A whole string, terminated or not, or a run of brackets. Possessive quantifiers, so that matching takes linear time.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]++|[\]}]++', re.DOTALL)
@@ -28,6 +34,9 @@ _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]++|[\]}]++', re.DOTALL)
 
 def read_json(text: str, root: str, *, nul_is_fault: bool) -> Reading:
     """Read a JSON text: its value, and its faults. Raises Undecodable if it is not JSON.
+
+    `root` is the field name of faults that belong to no single field. With `nul_is_fault` a string with U+0000 is a
+    fault: PostgreSQL cannot store it.
 
     If the text is nested too deep, or has more than CONTAINERS_MAX lists and objects, only the outermost value is
     decoded, with null for each list and object in it; in the latter case only its beginning.
@@ -59,6 +68,7 @@ class _Parse:
             raise Undecodable from None
 
     def _object(self, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        """Build an object, and note its first duplicate key."""
         fields = dict(pairs)
         if len(fields) != len(pairs):
             seen: set[str] = set()
@@ -70,6 +80,7 @@ class _Parse:
         return fields
 
     def _refuse_constant(self, name: str) -> None:
+        """Note `NaN`, `Infinity` or `-Infinity`, which the standard library reads although RFC 8259 excludes them."""
         self._note(self._root, f"{name} is no JSON number")
 
     def _note(self, field: str, reason: str) -> None:
@@ -78,6 +89,7 @@ class _Parse:
 
 
 def _integer(text: str) -> int:
+    """Convert an integer; one of more than DIGITS characters becomes 2^64, which is refused as past 64 bits."""
     return int(text) if len(text) <= DIGITS else 2**64
 
 
@@ -92,9 +104,10 @@ class _Outline(NamedTuple):
 
 
 def _outline(text: str) -> _Outline:
-    """Make the outline of a text. Raises Undecodable if brackets do not match.
+    """Make the outline of a text. Raises Undecodable for a bracket without its counterpart.
 
-    Reading stops after CONTAINERS_MAX lists and objects.
+    Counts brackets outside of strings, without a recursion and without regard to their kind; the parser checks the
+    outline afterwards. Reading stops after CONTAINERS_MAX lists and objects.
     """
     depth = deepest = containers = begin = 0
     kept: list[str] = []

@@ -49,7 +49,9 @@ _FIXED_EXTENSIONS = {0xD4 + i: 1 << i for i in range(5)}
 def read_msgpack(data: bytes, root: str) -> Reading:
     """Read a MessagePack message: its value, and its faults. Raises Undecodable if it is not MessagePack.
 
-    A value that is nested too deep and a key that is not text are skipped. Reading stops after VALUES_MAX values.
+    `root` is the field name of faults that belong to no single field.
+    A value that is nested too deep and a key that is not text are skipped. Reading stops after VALUES_MAX values; the
+    reading then has the entries of the outermost map that were complete, in which a `ref` may be found.
     """
     reader = _Reader(data, root)
     try:
@@ -66,8 +68,14 @@ class _TooManyValues(Exception):
 
 
 class _Reader:
+    """One pass over the bytes of a message (https://github.com/msgpack/msgpack/blob/master/spec.md).
+
+    It recurses at most MAX_DEPTH levels; what lies deeper is skipped in a loop. Raises Undecodable where a type byte is
+    unknown, a text is not UTF-8, or the message is shorter than its lengths say.
+    """
+
     def __init__(self, data: bytes, root: str) -> None:
-        self.at = 0
+        self.at = 0  # index of the next byte
         self.begun: dict[str, Any] = {}  # what was read of the outermost map
         self.faults: list[Fault] = []
         self._values = 0
@@ -165,6 +173,7 @@ class _Reader:
             values += given * (2 if kind == "map" else 1) - 1 if kind in ("list", "map") else -1
 
     def _bytes(self, size: int) -> bytes:
+        """Read this number of bytes. Raises Undecodable if the message has fewer."""
         begin, self.at = self.at, self.at + size
         if self.at > len(self._data):
             raise Undecodable

@@ -1,4 +1,8 @@
-"""Destinations of the answer to a command: a websocket, with the command's `ref`, or a waiting HTTP request."""
+"""Destinations of the answer to a command: a websocket, with the command's `ref`, or a waiting HTTP request.
+
+A command is passed to its room together with such a reply, and the room's task delivers the result. The rules know only
+`deliver`, so the same command can come from either transport. `deliver` never waits.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -30,7 +34,11 @@ class SocketReply:
         self._ref = ref
 
     def deliver(self, result: Result) -> None:
-        """Send the result as `ok`, `error` or an event of its own, with the command's `ref`."""
+        """Send the result as `ok`, `error` or an event of its own, with the command's `ref`.
+
+        A dict becomes `ok`, a Refusal becomes `error` with the fields of a problem document, and a struct is sent as
+        it is. If the connection is closed, the answer is lost; the client resumes and sends the command again.
+        """
         self._outlet.send_queue.push(self._outlet.encoding.frame(self._message(result)))
 
     def _message(self, result: Result) -> Any:
@@ -44,6 +52,7 @@ class SocketReply:
         return result
 
     def _echo(self) -> dict[str, str]:
+        """The field `ref`, if the command had one."""
         return {} if self._ref is None else {"ref": self._ref}
 
 
@@ -69,20 +78,21 @@ class JoinReply(SocketReply):
 class AdmissionReply:
     """Passes on the answer to a join, and updates the session's membership first.
 
-    `take` is called if the room admitted the session, `abandon` if it refused it.
+    `on_admission` is called if the room admitted the session, `on_refusal` if it refused it. The order matters: when
+    the client reads the answer, its next command must find the membership as the answer says.
     """
 
-    def __init__(self, reply: Reply, take: Callable[[], None], abandon: Callable[[], None]) -> None:
+    def __init__(self, reply: Reply, on_admission: Callable[[], None], on_refusal: Callable[[], None]) -> None:
         self._reply = reply
-        self._take = take
-        self._abandon = abandon
+        self._on_admission = on_admission
+        self._on_refusal = on_refusal
 
     def deliver(self, result: Result) -> None:
         """Update the membership, and pass the result on."""
         if isinstance(result, Refusal):
-            self._abandon()
+            self._on_refusal()
         else:
-            self._take()
+            self._on_admission()
         self._reply.deliver(result)
 
 
@@ -94,7 +104,11 @@ class KeyedReply:
     """
 
     def __init__(self, reply: Reply, recall: Callable[[Refusal], Awaitable[Result]], spawn: Spawn) -> None:
-        """`recall` looks the key up. If it raises, the answer is INTERNAL, or STORAGE_UNAVAILABLE."""
+        """`recall` looks the key up, and returns the earlier outcome or the refusal that it was given.
+
+        If it raises StorageUnavailable, the answer is STORAGE_UNAVAILABLE; after any other exception it is INTERNAL.
+        `spawn` starts a task for the look-up, so that the room does not wait for the database.
+        """
         self._reply = reply
         self._recall = recall
         self._spawn = spawn
@@ -115,7 +129,7 @@ class KeyedReply:
 
 
 class WaitingReply:
-    """Hands the answer to a task that waits for it."""
+    """Hands the answer to a task that waits for it, such as that of a REST request."""
 
     def __init__(self) -> None:
         self._answered = trio.Event()
@@ -127,7 +141,10 @@ class WaitingReply:
         self._answered.set()
 
     async def wait(self, seconds: float) -> Result:
-        """Wait for the answer; STORAGE_UNAVAILABLE after `seconds`. The command may still be carried out."""
+        """Wait for the answer; STORAGE_UNAVAILABLE after `seconds`. The command may still be carried out.
+
+        The same holds after cancellation. The client finds the outcome by sending the request again under its key.
+        """
         with trio.move_on_after(seconds):
             await self._answered.wait()
         return self._result

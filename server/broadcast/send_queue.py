@@ -1,4 +1,8 @@
-"""The byte stream of one connection: a bounded, ordered send queue that never waits, and the receiving side."""
+"""The byte stream of one connection: a bounded, ordered send queue that never waits, and the receiving side.
+
+trio-websocket writes its handshake and its answers to pings here, and rooms and sessions push their frames into the
+same queue. Without it, each sender would have to wait for the slowest client, or start a task for each frame.
+"""
 
 import contextlib
 import socket
@@ -21,7 +25,10 @@ class SendQueue(trio.abc.Stream):
     A frame is offered to the kernel at once. Bytes that the kernel refuses wait here, and a writer task is started.
     If more than `limit` bytes wait, the client reads too slowly: frames that are not begun are dropped, the begun one
     is finished, Close 4001 follows, and the connection is aborted if the client does not hang up in `close_seconds`.
-    Nothing follows a Close frame.
+    Nothing follows a Close frame. A single frame may exceed `limit` if nothing else waits.
+
+    The connection's task creates it and closes it with `aclose`, and owns `nursery`, in which the writer runs.
+    `closed` is set once the socket is closed.
     """
 
     __slots__ = (
@@ -60,7 +67,10 @@ class SendQueue(trio.abc.Stream):
         self.received_at = trio.current_time()  # when the peer's last byte came in
 
     def push(self, frame: bytes) -> None:
-        """Send a frame after those that were pushed before. Never waits; a broken connection discards the frame."""
+        """Send a complete websocket frame, or several, after those that were pushed before.
+
+        Never waits and raises nothing. A broken or closing connection discards the frame.
+        """
         push_to_each((self,), frame)
 
     def fileno(self) -> int | None:
@@ -94,7 +104,10 @@ class SendQueue(trio.abc.Stream):
         return len(frame)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Queue a Close frame behind what waits; abort if the peer has not hung up after `close_seconds`."""
+        """Queue a Close frame behind what waits; abort if the peer has not hung up after `close_seconds`.
+
+        Returns at once. Ignored if a Close frame was queued before, so the first code is the one that the client sees.
+        """
         if not self._closing and not self.closed.is_set():
             self.push(close_frame(code, reason))
             self._closing, self._accept = True, _discard_frame
@@ -153,6 +166,7 @@ class SendQueue(trio.abc.Stream):
         self._begun = sent > 0 or (self._begun and not whole)
 
     def _note_drained(self) -> None:
+        """Wake `aclose`, which waits until nothing is queued any more."""
         if self._drained is not None:
             self._drained.set()
 
@@ -215,7 +229,8 @@ class SendQueue(trio.abc.Stream):
     async def aclose(self) -> None:
         """Send what waits, shut down the sending side, wait for the peer to hang up, and close.
 
-        Takes at most `close_seconds`. If it is cancelled, the socket is closed at once.
+        Takes at most `close_seconds`. If it is cancelled, the socket is closed at once. A second call waits for the
+        first one.
         """
         if self._leaving:
             await self.closed.wait()
@@ -270,7 +285,10 @@ _discard_frame = len  # sink of a closing connection: reports every frame as sen
 
 
 def push_to_each(send_queues: Iterable[SendQueue], frame: bytes) -> None:
-    """Push one frame into each queue; a method call for each would add a tenth to the cost of a broadcast."""
+    """Push one frame into each queue; a method call for each would add a tenth to the cost of a broadcast.
+
+    A queue whose socket fails is aborted, and the others are served all the same. Never waits and raises nothing.
+    """
     size = len(frame)
     for send_queue in send_queues:
         accept = send_queue._accept  # in two steps, since Python 3.11 calls a slot's value slowly

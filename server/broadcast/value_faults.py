@@ -37,7 +37,7 @@ class Reading(NamedTuple):
 
 
 def cut(text: str) -> str:
-    """Shorten a text to MAX_FAULT_CHARACTERS, and replace characters that UTF-8 cannot encode."""
+    """Shorten a text to MAX_FAULT_CHARACTERS, and replace characters that UTF-8 cannot encode (lone surrogates)."""
     short = text if len(text) <= MAX_FAULT_CHARACTERS else text[: MAX_FAULT_CHARACTERS - 1] + "…"
     return short.encode(errors="replace").decode()
 
@@ -45,7 +45,9 @@ def cut(text: str) -> str:
 def value_faults(value: Any, root: str, *, nul_is_fault: bool) -> list[Fault]:
     """The faults of a decoded value that is at most MAX_DEPTH deep, in time linear in its size.
 
-    `root` is the field name of faults that belong to the value as a whole.
+    `root` is the field name of faults that belong to the value as a whole. At most MAX_FAULTS are returned, without
+    duplicates. With `nul_is_fault` a string with U+0000 is a fault.
+    Does not see duplicate keys, which the decoded value has lost; the readers note them.
     """
     walk = _Walk(root, nul_is_fault)
     walk.check(value, None)
@@ -60,6 +62,8 @@ class _Path(NamedTuple):
 
 
 class _Walk:
+    """One pass over a value, in which the faults are collected."""
+
     def __init__(self, root: str, nul_is_fault: bool) -> None:
         self._root = root
         self._nul_is_fault = nul_is_fault
@@ -120,6 +124,7 @@ def _written(path: _Path) -> str:
 
 
 def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can encode the text; a text with an unpaired surrogate, which JSON can escape, cannot be."""
     try:
         text.encode()
     except UnicodeEncodeError:
