@@ -1,4 +1,4 @@
-"""The guards of the books that stand in the program, and the tests that find them missing."""
+"""The guards of the ledger in Python: the storage actor, its drain and its connections, with the tests of each."""
 
 from tests.mutation.bugs import Bug, Edit
 

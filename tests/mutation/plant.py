@@ -20,8 +20,10 @@ from tests.mutation.bugs import Bug
 from tests.mutation.bugs_in_calls import IN_CALLS
 from tests.mutation.bugs_in_colluders import IN_COLLUDERS
 from tests.mutation.bugs_in_dberrors import IN_DBERRORS
+from tests.mutation.bugs_in_epochs import IN_EPOCHS
 from tests.mutation.bugs_in_figures import IN_FIGURES
 from tests.mutation.bugs_in_leases import IN_LEASES
+from tests.mutation.bugs_in_ledger import IN_LEDGER
 from tests.mutation.bugs_in_payments import IN_PAYMENTS
 from tests.mutation.bugs_in_process import IN_PROCESS
 from tests.mutation.bugs_in_python import IN_PYTHON
@@ -30,7 +32,7 @@ from tests.mutation.bugs_in_resources import IN_RESOURCES
 from tests.mutation.bugs_in_rights import IN_RIGHTS
 from tests.mutation.bugs_in_rooms import IN_ROOMS
 from tests.mutation.bugs_in_sessions import IN_SESSIONS
-from tests.mutation.bugs_in_sql import IN_SQL
+from tests.mutation.bugs_in_spending import IN_SPENDING
 from tests.mutation.bugs_in_stall import IN_STALL
 from tests.mutation.bugs_in_streams import IN_STREAMS
 from tests.mutation.bugs_in_tickets import IN_TICKETS
@@ -40,7 +42,9 @@ from tests.support.lifeline import tied
 from tests.support.processes import ROOT
 
 BUGS = (
-    *IN_SQL,
+    *IN_LEDGER,
+    *IN_EPOCHS,
+    *IN_SPENDING,
     *IN_PYTHON,
     *IN_STREAMS,
     *IN_DBERRORS,
