@@ -26,9 +26,10 @@ from domain.room import effects, inputs
 from domain.room.effects import Audience
 from domain.stream.record import StreamRecord, StreamRules
 from tests.domain.story import CREATOR, FAN, FakeReply, code, credit, device
-from tests.domain.stream_account import StreamAccount, Viewer
+from tests.domain.stream_account import StreamAccount
 from tests.domain.stream_committer import STREAM, person
 from tests.domain.stream_story import OTHER, StreamStory
+from tests.domain.viewer_account import Viewer
 from tests.model.rows import MeterRow
 
 VIEWERS = (FAN, OTHER)
