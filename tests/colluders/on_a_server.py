@@ -1,11 +1,11 @@
-"""Colluding users against a running server, over real sockets, and an accountant of what each of them is sent.
+"""Colluding users on a running server, over real sockets; at the end, every account is compared with its events.
 
-Each user has a device that joins rooms, and a watcher: a second device that joins none and hears of every token.
+Each user has a device that joins rooms, and a watcher: a second device that joins none and receives wallet events.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import msgspec
@@ -14,9 +14,10 @@ import trio
 from domain.ids import LOSSES, PAYOUTS, TOKEN_SALES
 from domain.stream.record import StreamRules
 from server.config.settings import Settings
+from tests.colluders.colluder import ActiveCall, Cash, Colluder, Step
 from tests.server.rest.conftest import Caller, client_of, users_of
 from tests.server.rest.shop import SELLING, Shop, selling
-from tests.support.clients import PATIENCE_SECONDS, Phone
+from tests.support.clients import PATIENCE_SECONDS
 from tests.support.servers import online, running_server
 from tests.support.stripe_stand_in import stripe_stand_in
 
@@ -24,72 +25,19 @@ RATE = 600  # tokens a minute: 10 a block of one second
 BLOCK_TOKENS = 10
 PACK = {"small": (100, 699), "medium": (500, 3299)}
 CENTS_PER_TOKEN = 5
-LATE_SECONDS = 0.5  # by so much more than the parties may the server have counted: what they say takes its time
-
-
-class Step(NamedTuple):
-    """One thing that one user does, perhaps to another; `tokens` also picks among what there is."""
-
-    what: str
-    user: int
-    further: int
-    tokens: int
-
-
-class Till:
-    """The money that came in and went out, over all histories of one server."""
-
-    def __init__(self) -> None:
-        self.bought_cents = 0
-        self.reversed_cents = 0
-        self.cashed_cents = 0
-
-
-class Colluder:
-    """One user with a device and a watcher."""
-
-    def __init__(self, caller: Caller, device: Phone, watcher: Phone) -> None:
-        self.caller, self.device, self.watcher = caller, device, watcher
-        self.user_id = caller.user_id
-        self.unsure = False  # a session was closed, or a room died: something may not have been told
-        self.tips: list[str] = []
-        self.tickets: list[str] = []
-        self.purchases: list[dict[str, Any]] = []
-
-    def told(self, cause: str | None = None) -> list[dict[str, Any]]:
-        """Each change of the wallet, once."""
-        changes = self.watcher.all_events("wallet:changed")
-        return [change for change in changes if cause in (None, change["cause"])]
-
-    async def agrees(self) -> bool:
-        """The balance is what all changes come to."""
-        balance: int = (await self.wallet())["balance"]
-        return balance == sum(int(change["tokens"]) for change in self.told())
-
-    async def wallet(self) -> dict[str, Any]:
-        card: dict[str, Any] = (await self.caller.get("/wallet")).json()
-        return card
-
-
-class ActiveCall(NamedTuple):
-    """A call and its parties."""
-
-    call_id: str
-    channel: str
-    fan: Colluder
-    creator: Colluder
+LATE_SECONDS = 0.5  # the server may have counted so much more than the parties: their commands take time to arrive
 
 
 class History:
     """Plays steps on one server with users of its own."""
 
-    def __init__(self, shop: Shop, till: Till, users: list[Colluder], operator: Caller) -> None:
-        self.shop, self.till, self.users, self.operator = shop, till, users, operator
+    def __init__(self, shop: Shop, cash: Cash, users: list[Colluder], operator: Caller) -> None:
+        self.shop, self.cash, self.users, self.operator = shop, cash, users, operator
         self.active_calls: list[ActiveCall] = []
         self.streams: list[tuple[dict[str, Any], Colluder]] = []
         self.payouts: list[str] = []
-        self.given: dict[str, float] = {}  # by call: for how long the creator may have been there
-        self._since: dict[str, float] = {}
+        self.present_seconds: dict[str, float] = {}  # by call: for how long the creator may have been present
+        self._present_since: dict[str, float] = {}
 
     async def take(self, step: Step) -> None:
         """Carry out one step; any answer of the server is accepted, except a server error."""
@@ -110,7 +58,7 @@ class History:
         if self._ok(answer):
             await self.shop.pay(answer.json())
             user.purchases.append(answer.json())
-            self.till.bought_cents += PACK[pack][1]
+            self.cash.bought_cents += PACK[pack][1]
 
     async def gift(self, user: Colluder, _: Colluder, tokens: int) -> None:
         wanted = {"userId": str(user.user_id), "tokens": tokens, "reason": "welcome"}
@@ -143,18 +91,18 @@ class History:
             status = "rejected" if tokens % 3 == 0 else "paid"
             answer = await self.operator.post(f"/admin/payouts/{payout}", {"status": status})
             if self._ok(answer) and status == "paid":
-                self.till.cashed_cents += answer.json()["amountCents"]
+                self.cash.cashed_cents += answer.json()["amountCents"]
 
     async def refund(self, user: Colluder, _: Colluder, tokens: int) -> None:
         paid = [("tipId", each) for each in user.tips] + [("ticketId", each) for each in user.tickets]
-        paid += [("callId", talk.call_id) for talk in self.active_calls if talk.fan is user]
+        paid += [("callId", call.call_id) for call in self.active_calls if call.fan is user]
         if paid:
             name, each = paid[tokens % len(paid)]
             for _time in range(2):
                 self._ok(await self.operator.post("/admin/refunds", {name: each, "reason": "sorry"}))
 
     async def refund_what_is_gone(self, user: Colluder, other: Colluder, tokens: int) -> None:
-        """A tip is asked for as a payout, or passed on, and then given back."""
+        """The payee of a tip requests it as a payout, or passes it on; then the tip is refunded."""
         before = len(user.tips)
         await self.tip(user, other, tokens)
         if tokens % 2:
@@ -174,9 +122,9 @@ class History:
             purchase = user.purchases.pop()
             answer = await self.shop.tell(self.shop.stripe.dispute(purchase))
             assert answer.status_code == 200, answer.text
-            self.till.reversed_cents += purchase["priceCents"]
+            self.cash.reversed_cents += purchase["priceCents"]
 
-    # People
+    # Blocks and bans
 
     async def block(self, user: Colluder, other: Colluder, tokens: int) -> None:
         path = f"/creators/me/blocks/{other.user_id}"
@@ -185,7 +133,7 @@ class History:
             self._ok(await user.caller.ask("DELETE", path))
 
     async def ban(self, user: Colluder, _: Colluder, __: int) -> None:
-        """Their sessions are closed; then they are let in again."""
+        """Ban a user, whose sessions are closed; then lift the ban, and open sessions again."""
         wanted = {"userId": str(user.user_id), "reason": "fraud"}
         self._ok(await self.operator.post("/admin/bans", wanted))
         user.unsure = True
@@ -198,73 +146,73 @@ class History:
 
     # Calls
 
-    async def talk(self, user: Colluder, other: Colluder, _: int) -> None:
-        """Ring, accept, and both join."""
+    async def ring(self, user: Colluder, other: Colluder, _: int) -> None:
+        """One user rings another, who accepts; both join."""
         answer = await user.caller.post("/calls/init", {"creatorId": str(other.user_id)})
         if not self._ok(answer):
             return
-        talk = ActiveCall(answer.json()["callId"], answer.json()["channel"], user, other)
-        self.active_calls.append(talk)
-        self._ok(await other.caller.post(f"/calls/{talk.call_id}/accept"))
-        await self._enter(user, talk.channel)
-        await self._enter_as_creator(talk)
+        call = ActiveCall(answer.json()["callId"], answer.json()["channel"], user, other)
+        self.active_calls.append(call)
+        self._ok(await other.caller.post(f"/calls/{call.call_id}/accept"))
+        await self._join(user, call.channel)
+        await self._join_as_creator(call)
 
-    async def _enter(self, user: Colluder, channel: str) -> dict[str, Any]:
+    async def _join(self, user: Colluder, channel: str) -> dict[str, Any]:
         return await trio.to_thread.run_sync(user.device.join, channel)
 
-    async def _enter_as_creator(self, talk: ActiveCall) -> None:
-        self._since.setdefault(talk.call_id, trio.current_time())
-        await self._enter(talk.creator, talk.channel)
+    async def _join_as_creator(self, call: ActiveCall) -> None:
+        self._present_since.setdefault(call.call_id, trio.current_time())
+        await self._join(call.creator, call.channel)
 
-    def _creator_is_gone(self, talk: ActiveCall) -> None:
-        if (since := self._since.pop(talk.call_id, None)) is not None:
+    def _note_creator_left(self, call: ActiveCall) -> None:
+        if (since := self._present_since.pop(call.call_id, None)) is not None:
             span = trio.current_time() - since
-            self.given[talk.call_id] = self.given.get(talk.call_id, 0.0) + span
+            self.present_seconds[call.call_id] = self.present_seconds.get(call.call_id, 0.0) + span
 
-    async def hear_a_block(self, user: Colluder, _: Colluder, __: int) -> None:
-        """Time passes in a call, until the next block or the end of it."""
-        for talk in self.active_calls[-1:]:
-            call = (await talk.fan.caller.get(f"/calls/{talk.call_id}")).json()["call"]
-            if call["status"] == "active" and talk.call_id in self._since:
-                seen = len(talk.fan.told())
+    async def wait_for_a_block(self, user: Colluder, _: Colluder, __: int) -> None:
+        """Wait for the next block of a call, for two seconds at most."""
+        for call in self.active_calls[-1:]:
+            view = (await call.fan.caller.get(f"/calls/{call.call_id}")).json()["call"]
+            if view["status"] == "active" and call.call_id in self._present_since:
+                seen = len(call.fan.wallet_changes())
                 with trio.move_on_after(2):
-                    while len(talk.fan.told()) == seen:  # noqa: ASYNC110  # reason: another thread reads
+                    while len(call.fan.wallet_changes()) == seen:  # noqa: ASYNC110  # reason: another thread reads
                         await trio.sleep(0.02)  # between two looks
 
     async def leave_and_return(self, user: Colluder, _: Colluder, tokens: int) -> None:
-        """The device leaves a call for a moment, or breaks off and comes back as if nothing had been."""
-        for talk in [talk for talk in self.active_calls if user in (talk.fan, talk.creator)][-1:]:
-            leave = {"type": "room:leave", "channel": talk.channel}
+        """The device leaves a call and joins it again after at most a second."""
+        for call in [call for call in self.active_calls if user in (call.fan, call.creator)][-1:]:
+            leave = {"type": "room:leave", "channel": call.channel}
             await trio.to_thread.run_sync(user.device.ask, leave)
-            if user is talk.creator:
-                self._creator_is_gone(talk)
+            if user is call.creator:
+                self._note_creator_left(call)
             await trio.sleep(0.3 * (tokens % 4))  # the absence itself: real seconds of a real clock
-            if user is talk.creator:
-                await self._enter_as_creator(talk)
+            if user is call.creator:
+                await self._join_as_creator(call)
             else:
-                await self._enter(user, talk.channel)
+                await self._join(user, call.channel)
 
     async def pause(self, user: Colluder, _: Colluder, tokens: int) -> None:
-        for talk in [talk for talk in self.active_calls if user in (talk.fan, talk.creator)][-1:]:
+        for call in [call for call in self.active_calls if user in (call.fan, call.creator)][-1:]:
             for command in ("pause", "resume")[: 2 if tokens % 4 else 1]:
-                self._ok(await user.caller.post(f"/billing/{talk.call_id}/{command}"))
+                self._ok(await user.caller.post(f"/billing/{call.call_id}/{command}"))
 
     async def hang_up(self, user: Colluder, _: Colluder, __: int) -> None:
-        for talk in [talk for talk in self.active_calls if user in (talk.fan, talk.creator)][-1:]:
-            self._ok(await user.caller.post(f"/billing/{talk.call_id}/stop"))
-            self._creator_is_gone(talk)
+        for call in [call for call in self.active_calls if user in (call.fan, call.creator)][-1:]:
+            self._ok(await user.caller.post(f"/billing/{call.call_id}/stop"))
+            self._note_creator_left(call)
 
     async def crash_room(self, user: Colluder, _: Colluder, __: int) -> None:
-        for talk in self.active_calls[-1:]:
+        for call in self.active_calls[-1:]:
             for room in self.shop.context.registry:
-                if str(room.id) == talk.call_id:
-                    talk.fan.unsure = talk.creator.unsure = True
+                if str(room.id) == call.call_id:
+                    call.fan.unsure = call.creator.unsure = True
                     room.inbox.fail()
 
     # Streams
 
     async def stream(self, user: Colluder, _: Colluder, tokens: int) -> None:
-        """A show with tickets, or a metered stream; sometimes only announced."""
+        """Create a stream with tickets, or a metered one; start most of them."""
         terms = {"ticketPriceTokens": 40} if tokens % 3 else {"rateTokensPerMin": RATE}
         answer = await user.caller.post("/streams", {"title": "Live", "type": "private", **terms})
         if self._ok(answer):
@@ -272,14 +220,14 @@ class History:
             self.streams.append((stream, user))
             if tokens % 4:
                 self._ok(await user.caller.post(f"/streams/{stream['id']}/start"))
-                await self._enter(user, stream["channel"])
+                await self._join(user, stream["channel"])
 
     async def watch(self, user: Colluder, _: Colluder, tokens: int) -> None:
         for stream, _owner in self.streams[-1:]:
             answer = await user.caller.post(f"/streams/{stream['id']}/tickets")
             if self._ok(answer):
                 user.tickets.append(answer.json()["ticket"]["ticketId"])
-            await self._enter(user, stream["channel"])
+            await self._join(user, stream["channel"])
 
     async def remove(self, user: Colluder, other: Colluder, _: int) -> None:
         for stream, owner in self.streams[-1:]:
@@ -295,43 +243,43 @@ class History:
 
     async def close(self) -> None:
         """End everything and compare every account."""
-        for talk in self.active_calls:
-            self._ok(await talk.creator.caller.post(f"/billing/{talk.call_id}/stop"))
-            self._creator_is_gone(talk)
+        for call in self.active_calls:
+            self._ok(await call.creator.caller.post(f"/billing/{call.call_id}/stop"))
+            self._note_creator_left(call)
         for stream, owner in self.streams:
             self._ok(await owner.caller.post(f"/streams/{stream['id']}/end"))
         for user in self.users:
             await self._compare(user)
-        for talk in self.active_calls:
-            await self._check_time(talk)
+        for call in self.active_calls:
+            await self._check_time(call)
         await self._check_cash()
 
     async def _compare(self, user: Colluder) -> None:
-        """A wallet is what its owner was told, and what a payer was told of blocks has no double and no hole."""
+        """A balance equals the sum of its events, and a payer receives each block once and in order."""
         if not user.unsure:
             with trio.move_on_after(PATIENCE_SECONDS):
-                while not await user.agrees():  # noqa: ASYNC110  # reason: what has ended is still being booked
+                while not await user.agrees():  # noqa: ASYNC110  # reason: postings of rooms that ended are committed after the answer
                     await trio.sleep(0.05)  # between two looks
-            assert await user.agrees(), user.told()
-        for talk in (talk for talk in self.active_calls if talk.fan is user):
-            paid = [change for change in user.told("block") if change["ref"].get("callId") == talk.call_id]
+            assert await user.agrees(), user.wallet_changes()
+        for call in (call for call in self.active_calls if call.fan is user):
+            paid = [change for change in user.wallet_changes("block") if change["ref"].get("callId") == call.call_id]
             assert {change["tokens"] for change in paid} <= {-BLOCK_TOKENS}
             numbers = [change["ref"]["blockNo"] for change in paid]
             assert len(set(numbers)) == len(numbers), "each block is paid once"
             assert user.unsure or numbers == list(range(1, len(numbers) + 1)), "no block is left out"
-            totals = (await user.caller.get(f"/calls/{talk.call_id}")).json()["call"]
+            totals = (await user.caller.get(f"/calls/{call.call_id}")).json()["call"]
             assert user.unsure or totals["blocks"] == len(numbers)
 
-    async def _check_time(self, talk: ActiveCall) -> None:
+    async def _check_time(self, call: ActiveCall) -> None:
         """The blocks that the creator keeps pay for time in which the creator was present."""
-        call = (await talk.fan.caller.get(f"/calls/{talk.call_id}")).json()["call"]
-        kept = call["blocks"] - call["refundedBlocks"]
-        given = self.given.get(talk.call_id, 0.0) + LATE_SECONDS
-        assert kept == 0 or kept - 1 <= given, f"{kept} blocks for {given} s"
-        assert call["activeSeconds"] <= given
+        view = (await call.fan.caller.get(f"/calls/{call.call_id}")).json()["call"]
+        kept = view["blocks"] - view["refundedBlocks"]
+        present = self.present_seconds.get(call.call_id, 0.0) + LATE_SECONDS
+        assert kept == 0 or kept - 1 <= present, f"{kept} blocks for {present} s"
+        assert view["activeSeconds"] <= present
 
     async def _check_cash(self) -> None:
-        """Over all histories: nothing but what was bought, or advanced to be repaid, is cash or may become cash."""
+        """Over all histories: only tokens that were bought, or advanced as a debt, are or become cash."""
         (row,) = await self.shop.context.postgres.fetch(
             "SELECT (SELECT sum(balance - promotional) FROM wallets WHERE user_id IS NOT NULL) AS held,"
             " (SELECT balance FROM wallets WHERE id = $1) AS cashed,"
@@ -344,13 +292,13 @@ class History:
         )
         assert row["owed"] == row["advanced"], "debts are what was advanced"
         assert row["held"] + row["cashed"] <= row["sold"] + row["advanced"], "promotional tokens became cashable"
-        assert self.till.cashed_cents == CENTS_PER_TOKEN * (row["cashed"] - row["asked_for"])
-        assert self.till.cashed_cents <= self.till.bought_cents + CENTS_PER_TOKEN * row["advanced"]
+        assert self.cash.cashed_cents == CENTS_PER_TOKEN * (row["cashed"] - row["asked_for"])
+        assert self.cash.cashed_cents <= self.cash.bought_cents + CENTS_PER_TOKEN * row["advanced"]
 
 
 @asynccontextmanager
 async def colluding_shop(dsn: str) -> AsyncIterator[Shop]:
-    """Blocks of one second, of which a payee who ends gives back the first tenth."""
+    """A server with blocks of one second; a payee who ends refunds a block of which less than a tenth was used."""
     with stripe_stand_in() as stripe:
         async with (
             running_server(dsn, _settings(selling(stripe, block_seconds=1)), SELLING) as context,
@@ -366,8 +314,8 @@ def _settings(usual: Settings) -> Settings:
     return msgspec.structs.replace(usual, calls=calls, streams=streams)
 
 
-async def play(shop: Shop, till: Till, users: int, steps: list[Step]) -> None:
-    """One history, from first gifts to the comparison of accounts."""
+async def play(shop: Shop, cash: Cash, users: int, steps: list[Step]) -> None:
+    """Play one history, from the first purchases to the comparison of accounts."""
     async with AsyncExitStack() as stack:
         colluders: list[Colluder] = []
         for _ in range(users):
@@ -375,7 +323,7 @@ async def play(shop: Shop, till: Till, users: int, steps: list[Step]) -> None:
             device = await stack.enter_async_context(online(shop.context, caller.user_id))
             watcher = await stack.enter_async_context(online(shop.context, caller.user_id))
             colluders.append(Colluder(caller, device, watcher))
-        history = History(shop, till, colluders, await shop.users.operator())
+        history = History(shop, cash, colluders, await shop.users.operator())
         for user in colluders:
             await history.buy(user, user, 3)
         for step in steps:
