@@ -27,7 +27,7 @@ from tests.colluders.platform_model import PACKS, PlatformModel
 from tests.colluders.rooms import Room, StreamRoom
 from tests.colluders.world import PRESENCE
 from tests.domain.story import FakeReply
-from tests.domain.stream_committer import person
+from tests.domain.stream_rows import person
 
 COMMANDS = [c.CallPause, c.CallResume] * 3 + [c.CallAccept, c.CallAccept, c.CallDecline, c.CallCancel, c.CallEnd]
 

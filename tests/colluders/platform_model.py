@@ -22,7 +22,7 @@ from domain.stream.record import StreamRecord
 from tests.colluders.rooms import CallRoom, Room, StreamRoom
 from tests.colluders.world import World
 from tests.domain.story import FakeReply, device
-from tests.domain.stream_committer import person
+from tests.domain.stream_rows import person
 from tests.model.rows import LimitRow
 
 PACKS = {100: 699, 500: 3299, 1000: 6299}  # cents by tokens, as in config.toml

@@ -18,7 +18,7 @@ from domain.room.members import RoomRules
 from domain.stream.record import StreamFacts, StreamHistory, StreamRecord, StreamRules
 from domain.stream.stream import Stream
 from tests.colluders.committer import Committer, Record
-from tests.domain.stream_committer import person
+from tests.domain.stream_rows import person
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow, RoomRow
 

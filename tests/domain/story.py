@@ -7,20 +7,20 @@ import msgspec
 
 from domain.billing.block import BlockPrice, Rounding
 from domain.billing.meter import Funds, Meter
-from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.call.call import Call
 from domain.call.record import CallFacts, CallRecord, CallRules
-from domain.ids import PROMOTIONS, CallId, MemberId, UserId, client_key
+from domain.ids import PROMOTIONS, MemberId, UserId
 from domain.instant import Instant, duration
 from domain.protocol import commands as c
 from domain.protocol import events as m
 from domain.refusals import Refusal
 from domain.room import effects, inputs
+from tests.domain.call_committer import CALL, FakeCommitter
+from tests.domain.postings import credit, payment
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow, RoomRow, Wallet
 
 START: Instant = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z, the start of every story
-CALL = CallId(UUID(int=0xCA11))
 FAN = UserId(UUID(int=0xFA))
 CREATOR = UserId(UUID(int=0xC0))
 STRANGER = UserId(UUID(int=0x57))
@@ -29,11 +29,6 @@ STRANGER = UserId(UUID(int=0x57))
 def device(user_id: UserId, number: int = 1) -> MemberId:
     """Return the id of one of a user's connections."""
     return MemberId(UUID(int=user_id.int << 32 | number))
-
-
-def credit(user_id: UserId, tokens: int, key: str) -> Posting:
-    """Return a posting of tokens for a user, out of a system wallet."""
-    return Posting(key=client_key(user_id, key), kind=Kind.CREDIT, debit=PROMOTIONS, credit=user_id, tokens=tokens)
 
 
 class FakeReply:
@@ -45,62 +40,6 @@ class FakeReply:
     def deliver(self, result: Any) -> None:
         assert self.answer is None, "what was asked is answered once"
         self.answer = result
-
-
-class FakeCommitter:
-    """A committer above a fake ledger: one batch of postings is under way at a time; later ones form the next batch."""
-
-    def __init__(self, ledger: Ledger, record: CallRecord) -> None:
-        self.ledger = ledger
-        self.stored = record
-        self.queue: list[Posting | Receipt | CallRecord | effects.GiveBack] = []
-        self.batch: list[Posting | Receipt | CallRecord | effects.GiveBack] = []
-
-    def post(self, posting: Posting) -> None:
-        self.queue.append(posting)
-
-    def give_back(self, blocks: effects.GiveBack) -> None:
-        self.queue.append(blocks)
-
-    def save(self, record: CallRecord) -> None:
-        self.queue = [item for item in self.queue if not isinstance(item, CallRecord)] + [record]
-
-    def withdraw(self, payer: UserId | None = None) -> None:
-        self.queue = [Receipt(item, Outcome.WITHDRAWN) if isinstance(item, Posting) else item for item in self.queue]
-
-    def send_batch(self) -> bool:
-        """Send what was gathered, unless a batch is under way."""
-        if self.batch or not self.queue:
-            return False
-        self.batch, self.queue = self.queue, []
-        return True
-
-    def commit_batch(self, epoch: int) -> list[inputs.Input]:
-        """Commit the batch under way, and return the inputs that the room receives from it."""
-        arrivals: list[inputs.Input] = []
-        receipts: list[Receipt] = []
-        for item in self.batch:
-            match item:
-                case Posting():
-                    receipts += self.ledger.apply([item])
-                case Receipt():
-                    receipts.append(item)
-                case effects.GiveBack(blocks):
-                    back = self.ledger.refund(blocks, advance=False)
-                    arrivals += [*(inputs.BlockRefunded(receipt.posting) for receipt in back), inputs.GivenBack()]
-                case CallRecord():
-                    arrivals.append(self._store(item, epoch))
-        self.batch = []
-        return [inputs.Receipts(tuple(receipts)), *arrivals] if receipts else arrivals
-
-    def _store(self, record: CallRecord, epoch: int) -> inputs.Input:
-        room = self.ledger.rooms[CALL]
-        if room.ended or room.epoch != epoch:
-            return inputs.Fenced()
-        self.stored = record
-        if record.status == "ended":
-            self.ledger.end(CALL)
-        return inputs.Saved(record)
 
 
 class Story:
@@ -142,14 +81,14 @@ class Story:
         self.call = Call(self.facts, self.rules, self._meter(), CallRecord())
 
     def _meter(self) -> Meter:
-        row, wallet = self.ledger.meters[CALL, FAN], self.ledger.wallets[FAN]
+        row = self.ledger.meters[CALL, FAN]
         return Meter(
             room_id=CALL,
             payer=FAN,
             payee=CREATOR,
             price=self.facts.price,
             epoch=self.epoch,
-            funds=Funds(wallet.balance, wallet.n),
+            funds=self.funds,
             committed=row.last_block,
             tokens=row.tokens,
             active=self.committer.stored.active,
@@ -164,7 +103,7 @@ class Story:
         decided = self.call.handle(given, self.now)
         for effect in decided:
             self._carry_out(effect)
-        self._fly()
+        self._send_batch()
         return decided
 
     def _carry_out(self, effect: effects.Effect) -> None:
@@ -183,7 +122,7 @@ class Story:
             case effects.Admit(_, reply, event):
                 reply.deliver(event)
 
-    def _fly(self) -> None:
+    def _send_batch(self) -> None:
         if self.committer.send_batch():
             self._commits_at = self.now + duration(self.commit_seconds)
         if self._commits_at is not None and self._commits_at <= self.now and not self.storage_away:
@@ -211,8 +150,8 @@ class Story:
         self.now = max(self.now, target)
 
     def _next_moment(self) -> Instant | None:
-        lands_at = None if self.storage_away else self._commits_at
-        moments = [at for at in (self.call.next_deadline(), lands_at) if at is not None]
+        commits_at = None if self.storage_away else self._commits_at
+        moments = [at for at in (self.call.next_deadline(), commits_at) if at is not None]
         return None if self.call.settled else min(moments, default=None)
 
     def oversleep(self, seconds: float) -> None:
@@ -247,7 +186,7 @@ class Story:
         """Note now that nothing was received from a connection for so long."""
         self.give(inputs.ConnectionSilent(device(user_id, number), self.now - duration(for_seconds)))
 
-    def be_heard(self, user_id: UserId, number: int = 1) -> None:
+    def be_responsive(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.ConnectionResponsive(device(user_id, number)))
 
     def connect(self) -> "Story":
@@ -259,32 +198,29 @@ class Story:
 
     def top_up(self, tokens: int) -> None:
         """The fan buys tokens elsewhere, and the room receives the new balance."""
-        self.top_up_unheard(tokens)
-        self.tell_funds()
+        self.top_up_silently(tokens)
+        self.send_funds()
 
-    def top_up_unheard(self, tokens: int) -> None:
+    def top_up_silently(self, tokens: int) -> None:
         self._others += 1
         self.ledger.apply([credit(FAN, tokens, f"top-up {self._others}")])
 
     def spend(self, tokens: int) -> None:
         """The fan spends tokens elsewhere, and the room receives the new balance."""
-        self.spend_unheard(tokens)
-        self.tell_funds()
+        self.spend_silently(tokens)
+        self.send_funds()
 
-    def spend_unheard(self, tokens: int) -> None:
+    def spend_silently(self, tokens: int) -> None:
         self._others += 1
-        key = client_key(FAN, f"spent {self._others}")
-        self.ledger.apply([Posting(key=key, kind=Kind.TIP, debit=FAN, credit=PROMOTIONS, tokens=tokens)])
+        self.ledger.apply([payment(FAN, tokens, f"spent {self._others}")])
 
     def spend_of_creator(self, tokens: int) -> None:
         """The creator spends tokens elsewhere."""
         self._others += 1
-        key = client_key(CREATOR, f"spent {self._others}")
-        self.ledger.apply([Posting(key=key, kind=Kind.TIP, debit=CREATOR, credit=PROMOTIONS, tokens=tokens)])
+        self.ledger.apply([payment(CREATOR, tokens, f"spent {self._others}")])
 
-    def tell_funds(self) -> None:
-        wallet = self.ledger.wallets[FAN]
-        self.give(inputs.FundsChanged(FAN, Funds(wallet.balance, wallet.n)))
+    def send_funds(self) -> None:
+        self.give(inputs.FundsChanged(FAN, self.funds))
 
     def storage_goes_away(self) -> None:
         self.storage_away = True
@@ -294,9 +230,9 @@ class Story:
         if self.committer.batch:
             self.commit_batch()
 
-    def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
+    def crash(self, *, committed: bool = False, down_seconds: float = 0) -> None:
         """The server crashes, and another adopts the call; the batch under way was committed before or never is."""
-        if landed:
+        if committed:
             self.committer.commit_batch(self.epoch)
         self.committer.batch, self.committer.queue, self._commits_at = [], [], None
         self.storage_away = False
@@ -332,6 +268,12 @@ class Story:
     @property
     def end_reason(self) -> str | None:
         return self.call.termination.reason
+
+    @property
+    def funds(self) -> Funds:
+        """The fan's balance and posting number."""
+        wallet = self.ledger.wallets[FAN]
+        return Funds(wallet.balance, wallet.n)
 
     def balance(self, user_id: UserId) -> int:
         return self.ledger.wallets[user_id].balance

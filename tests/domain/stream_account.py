@@ -63,12 +63,12 @@ class StreamAccount:
     def advance(self, to: Instant) -> None:
         """Let time pass until `to`, with everything that time alone does, also at `to`."""
         while not self.over:
-            happenings = self._happenings()
-            if not happenings or min(happenings)[0] > to:
+            ahead = self._changes_ahead()
+            if not ahead or min(ahead)[0] > to:
                 break
-            at, _, what, user_id = min(happenings)
+            at, _, what, user_id = min(ahead)
             self._pass(max(at, self.now))
-            self._happen(what, user_id)
+            self._apply(what, user_id)
         self._pass(to)
 
     def _pass(self, to: Instant) -> None:
@@ -82,7 +82,7 @@ class StreamAccount:
                 viewer.runs.append((self.now, to))
         self.now = to
 
-    def _happenings(self) -> list[tuple[Instant, int, str, UserId]]:
+    def _changes_ahead(self) -> list[tuple[Instant, int, str, UserId]]:
         """Yield what time will do: when, its rank at one moment (the end, holds, blocks), the change, and whose."""
         coming: list[tuple[Instant, int, str, UserId]] = []
         if self.empty_since is not None:
@@ -121,7 +121,7 @@ class StreamAccount:
                     viewer.dropped_at, viewer.absent = self.now, True
             self.responsive = {}
 
-    def _happen(self, what: str, user_id: UserId) -> None:
+    def _apply(self, what: str, user_id: UserId) -> None:
         if what == "end":
             self.end("owner_lost")
         elif what == "earned":
@@ -163,9 +163,9 @@ class StreamAccount:
 
     def join(self, user_id: UserId, number: int) -> None:
         self.joined[user_id].add(number)
-        self.hear(user_id, number)
+        self.respond(user_id, number)
 
-    def hear(self, user_id: UserId, number: int) -> None:
+    def respond(self, user_id: UserId, number: int) -> None:
         if self.over:
             return
         self._note_silence(user_id, number, False)

@@ -1,19 +1,18 @@
-"""A fake ledger and committer of a stream's room, in plain values."""
+"""A fake committer of a stream's room above a fake ledger, in plain values."""
 
-from uuid import UUID
+from collections.abc import Set
 
 import msgspec
 
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
-from domain.ids import RoomId, UserId
+from domain.ids import UserId
 from domain.instant import Duration, Instant, rfc3339
 from domain.protocol import events as m
 from domain.room import effects, inputs
-from domain.stream.record import StreamRecord, StreamRules
+from domain.stream.record import StreamHistory, StreamRecord, StreamRules
 from domain.stream.ticket_release import are_earned
+from tests.domain.stream_rows import STREAM, person
 from tests.model.ledger import Ledger
-
-STREAM = RoomId(UUID(int=0x57EA))
 
 Item = Posting | Receipt | StreamRecord | effects.Refund | effects.GiveBack | effects.Release
 
@@ -78,6 +77,16 @@ class FakeCommitter:
         assert ticket_id is not None, "a ticket has an id"
         return [inputs.TicketRefunded(user_id, ticket_id)]
 
+    def read_history(self, blocked: Set[UserId]) -> StreamHistory:
+        """Read what a room needs of its stream's past: tickets, earnings and tips."""
+        earned = sum(row.tokens for row in self.ledger.meters.values())
+        tickets = {user_id: self.ledger.journal[key].ref_id for (_, user_id), key in self.ledger.tickets.items()}
+        held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
+        return StreamHistory(held, blocked, earned, tuple(self.tips))
+
+    def read_record(self) -> StreamRecord:
+        return msgspec.structs.replace(self.stored, released=self.ledger.rooms[STREAM].released)
+
     def note_presence(self, present: Duration) -> None:
         """Store for how long the creator was present; the stored value never decreases."""
         self.stored = msgspec.structs.replace(self.stored, present=max(self.stored.present, present))
@@ -116,10 +125,6 @@ class FakeCommitter:
         if record.status == "ended":
             self.ledger.end(STREAM)
         return inputs.Saved(record)
-
-
-def person(user_id: UserId) -> m.Person:
-    return m.Person(user_id, f"user {user_id.int:x}")
 
 
 def _is_of(payer: UserId | None, posting: Posting) -> bool:

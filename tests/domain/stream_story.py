@@ -8,20 +8,20 @@ import msgspec
 
 from domain.billing.block import BlockPrice, Rounding
 from domain.billing.meter import Funds, StoredMeter
-from domain.billing.posting import Kind, Posting
-from domain.ids import ESCROW, LOSSES, PROMOTIONS, MemberId, UserId, client_key
+from domain.ids import MemberId, UserId
 from domain.instant import Instant, duration
 from domain.protocol import commands as c
 from domain.protocol import events as m
 from domain.room import effects, inputs
 from domain.room.effects import Audience
 from domain.room.members import RoomRules
-from domain.stream.record import StreamFacts, StreamHistory, StreamRecord, StreamRules
+from domain.stream.record import StreamRecord, StreamRules
 from domain.stream.stream import Stream
-from tests.domain.story import CREATOR, FAN, START, STRANGER, FakeReply, credit, device
-from tests.domain.stream_committer import STREAM, FakeCommitter, person
-from tests.model.ledger import Ledger
-from tests.model.rows import MeterRow, RoomRow, Wallet
+from tests.domain.postings import credit, payment, ticket_sale
+from tests.domain.story import CREATOR, FAN, START, STRANGER, FakeReply, device
+from tests.domain.stream_committer import FakeCommitter
+from tests.domain.stream_rows import STREAM, fake_ledger, person, stream_facts
+from tests.model.rows import MeterRow
 
 OTHER = UserId(UUID(int=0xFB))
 OPERATOR = UserId(UUID(int=0x09))
@@ -46,23 +46,10 @@ class StreamStory:
     ) -> None:
         self.now = START
         self.rules, self.room_rules = rules or StreamRules(), room_rules or RoomRules()
-        self.facts = StreamFacts(
-            id=STREAM,
-            channel="V1StGXR8_Z5jdHi6B-myT",
-            creator=person(CREATOR),
-            title="Live from the kitchen",
-            type="public" if rate is None and ticket is None else "private",
-            ticket_price_tokens=ticket,
-            price=None if rate is None else BlockPrice(rate, block_seconds, rounding),
-            created_at=START,
-        )
+        price = None if rate is None else BlockPrice(rate, block_seconds, rounding)
+        self.facts = stream_facts(CREATOR, ticket, price, START)
         self.blocked = set(blocked)
-        self.ledger = Ledger()
-        self.ledger.wallets = {wallet: Wallet(is_system=True) for wallet in (PROMOTIONS, LOSSES, ESCROW)}
-        self.ledger.wallets[CREATOR] = Wallet()
-        self.ledger.wallets.update((user_id, Wallet()) for user_id in EVERYBODY)
-        self.ledger.rooms[STREAM] = RoomRow(creator=CREATOR)
-        self.ledger.apply([credit(user_id, balance, "first") for user_id in EVERYBODY if balance])
+        self.ledger = fake_ledger(CREATOR, EVERYBODY, balance)
         self.committer = FakeCommitter(self.ledger, StreamRecord(status="live", started_at=START))
         self.commit_seconds: float = 0
         self.storage_away = False
@@ -74,15 +61,11 @@ class StreamStory:
 
     def _begin(self) -> Stream:
         """Build the rules from the stored rows, as a start or a restart does."""
-        earned = sum(row.tokens for row in self.ledger.meters.values())
-        tickets = {user_id: self.ledger.journal[key].ref_id for (_, user_id), key in self.ledger.tickets.items()}
-        held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
-        committer = StreamHistory(held, self.blocked, earned, tuple(self.committer.tips))
-        record = msgspec.structs.replace(self.committer.stored, released=self.ledger.rooms[STREAM].released)
-        self.stream = Stream(self.facts, self.rules, self.room_rules, self.epoch, record, committer, self.now)
+        history, record = self.committer.read_history(self.blocked), self.committer.read_record()
+        self.stream = Stream(self.facts, self.rules, self.room_rules, self.epoch, record, history, self.now)
         for effect in self.stream.open(self.now):
             self._carry_out(effect)
-        self._fly()
+        self._send_batch()
         return self.stream
 
     # Inputs and time
@@ -94,7 +77,7 @@ class StreamStory:
         assert left is None or left > self.now, "what is due has happened"
         for effect in decided:
             self._carry_out(effect)
-        self._fly()
+        self._send_batch()
         return decided
 
     def _carry_out(self, effect: effects.Effect) -> None:
@@ -113,7 +96,7 @@ class StreamStory:
             case effects.Admit(_, reply, event):
                 reply.deliver(event)
 
-    def _fly(self) -> None:
+    def _send_batch(self) -> None:
         if self.committer.send_batch():
             self._commits_at = self.now + duration(self.commit_seconds)
         if self._commits_at is not None and self._commits_at <= self.now and not self.storage_away:
@@ -124,7 +107,7 @@ class StreamStory:
         self._commits_at = None
         for arrival in self.committer.commit_batch(self.epoch, self.now):
             self.give(arrival)
-        self._fly()
+        self._send_batch()
 
     def wait(self, seconds: float) -> None:
         """Let time pass: deadlines and commits happen when they are due."""
@@ -138,8 +121,8 @@ class StreamStory:
         self.now = max(self.now, target)
 
     def _next_moment(self) -> Instant | None:
-        lands_at = None if self.storage_away else self._commits_at
-        moments = [at for at in (self.stream.next_deadline(), lands_at) if at is not None]
+        commits_at = None if self.storage_away else self._commits_at
+        moments = [at for at in (self.stream.next_deadline(), commits_at) if at is not None]
         return None if self.stream.settled else min(moments, default=None)
 
     def oversleep(self, seconds: float) -> None:
@@ -161,18 +144,16 @@ class StreamStory:
         row = self.ledger.meters.setdefault((STREAM, user_id), MeterRow())
         return StoredMeter(row.last_block, row.tokens, self.committer.active.get(user_id, 0), self.funds(user_id))
 
-    def join_with(
-        self, viewing: StoredMeter | None, user_id: UserId, number: int = 1, *, operator: bool = False
-    ) -> Any:
+    def join_with(self, meter: StoredMeter | None, user_id: UserId, number: int = 1, *, operator: bool = False) -> Any:
         """Join with what was read from the database before."""
         reply = FakeReply()
-        self.give(inputs.Joined(device(user_id, number), user_id, reply, operator, viewing))
+        self.give(inputs.Joined(device(user_id, number), user_id, reply, operator, meter))
         return reply.answer
 
     def change_rights(self, user_id: UserId, number: int = 1, *, operator: bool, known: bool = True) -> None:
         """Give a connection a token with or without an operator's rights; `known`: their meter was read."""
-        viewing = self.read_meter(user_id, operator=operator) if known else None
-        self.give(inputs.RightsChanged(device(user_id, number), operator, viewing))
+        meter = self.read_meter(user_id, operator=operator) if known else None
+        self.give(inputs.RightsChanged(device(user_id, number), operator, meter))
 
     def join_overlay(self, *missed: m.PastTip, creator_id: UserId = CREATOR, asked_at: Instant | None = None) -> Any:
         reply = FakeReply()
@@ -191,11 +172,11 @@ class StreamStory:
     def leave(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.Left(device(user_id, number)))
 
-    def fall_silent(self, user_id: UserId, number: int = 1, *, heard_before: float = 0) -> None:
+    def fall_silent(self, user_id: UserId, number: int = 1, *, for_seconds: float = 0) -> None:
         """Note now that a connection is silent; its last byte came so many seconds before."""
-        self.give(inputs.ConnectionSilent(device(user_id, number), self.now - duration(heard_before)))
+        self.give(inputs.ConnectionSilent(device(user_id, number), self.now - duration(for_seconds)))
 
-    def be_heard(self, user_id: UserId, number: int = 1) -> None:
+    def be_responsive(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.ConnectionResponsive(device(user_id, number)))
 
     def stall(self, seconds: float) -> None:
@@ -204,7 +185,7 @@ class StreamStory:
         self.give(inputs.Stalled(until, all_silent=True))
         self.now = until
 
-    def say(self, user_id: UserId, command: c.MemberCommand, *, over_http: bool = False) -> FakeReply:
+    def send_command(self, user_id: UserId, command: c.MemberCommand, *, over_http: bool = False) -> FakeReply:
         """Send a room command over this user's first connection, or over HTTP; the answer may come later."""
         self._ids += 1
         reply, member_id = FakeReply(), None if over_http else device(user_id)
@@ -212,7 +193,7 @@ class StreamStory:
         return reply
 
     def chat(self, user_id: UserId, text: str) -> Any:
-        return self.say(user_id, c.ChatSend(channel=self.facts.channel, text=text)).answer
+        return self.send_command(user_id, c.ChatSend(channel=self.facts.channel, text=text)).answer
 
     def tip(
         self,
@@ -226,17 +207,17 @@ class StreamStory:
         command = c.TipSend(
             channel=self.facts.channel, amount_tokens=tokens, message=message, key=key or f"tip {self._ids}"
         )
-        return self.say(user_id, command, over_http=over_http)
+        return self.send_command(user_id, command, over_http=over_http)
 
     def signal(self, sender: UserId, receiver: UserId, data: Any = "offer") -> Any:
         to = device(receiver)
-        return self.say(sender, c.SignalSend(channel=self.facts.channel, to=to, data=data)).answer
+        return self.send_command(sender, c.SignalSend(channel=self.facts.channel, to=to, data=data)).answer
 
     def mute(self, user_id: UserId, *, by: UserId = CREATOR) -> Any:
-        return self.say(by, c.MemberMute(channel=self.facts.channel, user_id=user_id)).answer
+        return self.send_command(by, c.MemberMute(channel=self.facts.channel, user_id=user_id)).answer
 
     def remove(self, user_id: UserId, *, by: UserId = CREATOR) -> Any:
-        return self.say(by, c.MemberRemove(channel=self.facts.channel, user_id=user_id)).answer
+        return self.send_command(by, c.MemberRemove(channel=self.facts.channel, user_id=user_id)).answer
 
     def block(self, user_id: UserId, blocked: bool = True) -> None:
         self.give(inputs.UserBlocked(user_id, blocked))
@@ -256,10 +237,7 @@ class StreamStory:
         self._ids += 1
         price, ticket_id = self.facts.ticket_price_tokens, UUID(int=self._ids)
         assert price is not None, "this stream sells tickets"
-        key = client_key(user_id, f"ticket {self._ids}")
-        posting = Posting(
-            key=key, kind=Kind.TICKET, debit=user_id, credit=ESCROW, tokens=price, room_id=STREAM, ref_id=ticket_id
-        )
+        posting = ticket_sale(user_id, price, f"ticket {self._ids}", room_id=STREAM, ticket_id=ticket_id)
         return ticket_id if self.ledger.apply([posting])[0].paid else None
 
     def refund_ticket(self, user_id: UserId) -> None:
@@ -270,19 +248,18 @@ class StreamStory:
         """Add tokens from elsewhere; the room receives the new balance."""
         self._ids += 1
         self.ledger.apply([credit(user_id, tokens, f"top-up {self._ids}")])
-        self.tell_funds(user_id)
+        self.send_funds(user_id)
 
     def spend(self, user_id: UserId, tokens: int) -> None:
         """Spend tokens elsewhere; the room receives the new balance."""
-        self.spend_unheard(user_id, tokens)
-        self.tell_funds(user_id)
+        self.spend_silently(user_id, tokens)
+        self.send_funds(user_id)
 
-    def spend_unheard(self, user_id: UserId, tokens: int) -> None:
+    def spend_silently(self, user_id: UserId, tokens: int) -> None:
         self._ids += 1
-        key = client_key(user_id, f"spent {self._ids}")
-        self.ledger.apply([Posting(key=key, kind=Kind.TIP, debit=user_id, credit=PROMOTIONS, tokens=tokens)])
+        self.ledger.apply([payment(user_id, tokens, f"spent {self._ids}")])
 
-    def tell_funds(self, user_id: UserId) -> None:
+    def send_funds(self, user_id: UserId) -> None:
         self.give(inputs.FundsChanged(user_id, self.funds(user_id)))
 
     # Actions of servers
@@ -302,12 +279,9 @@ class StreamStory:
         if (present := self.stream.unreleased_presence(self.now)) is not None:
             self.committer.note_presence(present)
 
-    def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
-        """The server crashes, and another adopts the stream.
-
-        The batch under way was committed before or never will be.
-        """
-        if landed:
+    def crash(self, *, committed: bool = False, down_seconds: float = 0) -> None:
+        """The server crashes, and another adopts the stream; the batch under way was committed before or never is."""
+        if committed:
             self.committer.commit_batch(self.epoch, self.now)
         self.committer.batch, self.committer.queue, self._commits_at = [], [], None
         self.storage_away = False

@@ -9,7 +9,8 @@ from domain.instant import rfc3339
 from domain.protocol import commands as c
 from domain.protocol import events as m
 from domain.room import effects
-from tests.domain.story import CALL, CREATOR, FAN, START, STRANGER, Story, code, device
+from tests.domain.call_committer import CALL
+from tests.domain.story import CREATOR, FAN, START, STRANGER, Story, code, device
 
 MICROSECOND = 0.000001
 

@@ -66,9 +66,9 @@ def test_sessions_outside_of_the_room_receive_the_end_and_members_only_once() ->
     story.wait(45)
     story.act(FAN, c.CallEnd)
     received = [effect for effect in story.done if isinstance(effect, effects.Send)]
-    outside = [(tell, tell.event) for tell in received if isinstance(tell.event, m.CallEndedOutside)]
-    assert {tell.user_id for tell, _ in outside} == {FAN, CREATOR}
-    assert {tell.but for tell, _ in outside} == {frozenset({device(FAN), device(CREATOR)})}
+    outside = [(effect, effect.event) for effect in received if isinstance(effect.event, m.CallEndedOutside)]
+    assert {effect.user_id for effect, _ in outside} == {FAN, CREATOR}
+    assert {effect.but for effect, _ in outside} == {frozenset({device(FAN), device(CREATOR)})}
     assert {(event.reason, event.blocks, event.tokens, event.active_seconds) for _, event in outside} == {
         ("hangup", 2, 60, 45.0)
     }

@@ -96,7 +96,7 @@ def test_while_paused_there_is_no_deadline_and_after_it_a_later_one() -> None:
 def test_a_warning_is_not_repeated_while_nothing_moves() -> None:
     story = Story(balance=30).connect()
     for _ in range(10):
-        story.tell_funds()
+        story.send_funds()
         story.join(CREATOR, 2)
         story.leave(CREATOR, 2)
         story.wait(2)

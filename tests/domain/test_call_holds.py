@@ -228,7 +228,7 @@ def test_silence_is_an_absence_and_a_sound_is_a_return() -> None:
     story.fall_silent(FAN)
     story.wait(10)
     assert (story.status, story.blocks) == ("paused", 1)
-    story.be_heard(FAN)
+    story.be_responsive(FAN)
     assert (story.status, story.blocks) == ("active", 2)
 
 

@@ -50,7 +50,7 @@ def test_time_since_the_last_byte_of_a_silent_creator_is_not_billed() -> None:
     story.wait(15)
     story.fall_silent(CREATOR, for_seconds=10)
     story.wait(30)
-    story.be_heard(CREATOR)
+    story.be_responsive(CREATOR)
     story.wait(24.999999)
     assert story.blocks == 1
     story.wait(MICROSECOND)
@@ -63,7 +63,7 @@ def test_a_block_that_fell_due_in_the_creators_silence_pays_for_time_after_the_r
     story.fall_silent(CREATOR, for_seconds=10)
     assert story.blocks == 2
     story.wait(5)
-    story.be_heard(CREATOR)
+    story.be_responsive(CREATOR)
     story.wait(33.999999)
     assert story.blocks == 2
     story.wait(MICROSECOND)
@@ -91,7 +91,7 @@ def test_a_creator_with_a_second_connection_is_not_away() -> None:
     story.wait(15)
     assert (story.status, story.blocks) == ("active", 2)
     story.fall_silent(CREATOR, 2, for_seconds=3)
-    story.be_heard(CREATOR, 2)
+    story.be_responsive(CREATOR, 2)
     story.wait(32.999999)
     assert story.blocks == 2
     story.wait(MICROSECOND)
@@ -102,7 +102,7 @@ def test_a_silence_that_began_before_the_call_did_costs_nothing_of_it() -> None:
     story = Story().connect()
     story.fall_silent(CREATOR, for_seconds=10)
     assert (story.status, story.holds) == ("paused", {"absent:creator"})
-    story.be_heard(CREATOR)
+    story.be_responsive(CREATOR)
     story.wait(30)
     assert story.blocks == 2
 
@@ -115,7 +115,7 @@ def test_a_pause_in_the_creators_silence_is_not_taken_back_twice() -> None:
     story.act(FAN, c.CallResume)
     story.wait(3)
     story.fall_silent(CREATOR, for_seconds=10)  # three seconds before the pause, and three after it
-    story.be_heard(CREATOR)
+    story.be_responsive(CREATOR)
     story.wait(24.999999)
     assert story.blocks == 1
     story.wait(MICROSECOND)

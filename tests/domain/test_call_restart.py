@@ -67,7 +67,7 @@ def test_a_block_whose_receipt_was_lost_in_a_crash_is_charged_once() -> None:
     story = Story().connect()
     story.storage_goes_away()
     story.wait(31)
-    story.crash(landed=True)
+    story.crash(committed=True)
     assert story.blocks == 2
     story.join(FAN)
     story.join(CREATOR)

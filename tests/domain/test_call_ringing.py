@@ -5,12 +5,13 @@ import pytest
 from domain.billing.posting import Posting
 from domain.protocol import commands as c
 from domain.room import effects, inputs
-from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Story, code
+from tests.domain.call_committer import CALL
+from tests.domain.story import CREATOR, FAN, STRANGER, Story, code
 
 
-def told_kinds(story: Story, user_id: object) -> list[str]:
-    tells = [effect for effect in story.done if isinstance(effect, effects.Send) and effect.user_id == user_id]
-    return [str(tell.event.__struct_config__.tag) for tell in tells]
+def received_types(story: Story, user_id: object) -> list[str]:
+    sent = [effect for effect in story.done if isinstance(effect, effects.Send) and effect.user_id == user_id]
+    return [str(effect.event.__struct_config__.tag) for effect in sent]
 
 
 def test_a_call_nobody_answers_is_missed_after_thirty_seconds_and_costs_nothing() -> None:
@@ -20,7 +21,7 @@ def test_a_call_nobody_answers_is_missed_after_thirty_seconds_and_costs_nothing(
     assert story.status == "ringing"
     story.wait(0.000001)
     assert (story.status, story.end_reason, story.blocks) == ("ended", "missed", 0)
-    assert told_kinds(story, FAN) == told_kinds(story, CREATOR) == ["call:missed"]
+    assert received_types(story, FAN) == received_types(story, CREATOR) == ["call:missed"]
     assert story.call.settled
 
 
@@ -28,14 +29,14 @@ def test_the_creator_declines() -> None:
     story = Story()
     story.act(CREATOR, c.CallDecline)
     assert (story.end_reason, story.blocks) == ("declined", 0)
-    assert told_kinds(story, FAN) == ["call:declined"]
+    assert received_types(story, FAN) == ["call:declined"]
 
 
 def test_the_fan_cancels() -> None:
     story = Story()
     story.act(FAN, c.CallCancel)
     assert (story.end_reason, story.blocks) == ("cancelled", 0)
-    assert told_kinds(story, CREATOR) == ["call:cancelled"]
+    assert received_types(story, CREATOR) == ["call:cancelled"]
 
 
 @pytest.mark.parametrize(("who", "reason"), [(FAN, "cancelled"), (CREATOR, "declined")])
@@ -73,7 +74,7 @@ def test_accepting_is_sent_to_both_and_nothing_is_charged_until_both_join() -> N
     story = Story()
     story.act(CREATOR, c.CallAccept)
     story.join(CREATOR)
-    assert told_kinds(story, FAN) == told_kinds(story, CREATOR) == ["call:accepted"]
+    assert received_types(story, FAN) == received_types(story, CREATOR) == ["call:accepted"]
     assert (story.status, story.call.setup.started_at, story.blocks) == ("active", None, 0)
     story.wait(19)
     story.join(FAN)
@@ -178,7 +179,7 @@ def test_the_answer_to_a_command_is_the_call() -> None:
 def test_the_invitation_reaches_all_sessions_of_both_parties() -> None:
     story = Story()
     invitations = story.call.events.ringing()
-    assert [tell.user_id for tell in invitations if isinstance(tell, effects.Send)] == [FAN, CREATOR]
+    assert [effect.user_id for effect in invitations if isinstance(effect, effects.Send)] == [FAN, CREATOR]
 
 
 def test_postings_name_the_fan_as_payer_and_the_creator_as_payee() -> None:

@@ -22,11 +22,11 @@ class Room:
         self._presence = Presence(Members(1000), self._publish, presence_limit)
 
     def join(self, number: int, at: Instant) -> None:
-        self.tell_due(at)
+        self.publish_due(at)
         self._presence.join(MemberId(UUID(int=number)), UserId(UUID(int=number)), 1, at)
-        self.tell_due(at)
+        self.publish_due(at)
 
-    def tell_due(self, at: Instant) -> None:
+    def publish_due(self, at: Instant) -> None:
         while (due_at := self._presence.count_due_at()) is not None and due_at <= at:
             self._presence.publish_count(due_at)
 
@@ -40,7 +40,7 @@ def test_many_joins_at_once_are_counted_once_a_second() -> None:
     room = Room(presence_limit=2)
     for number in range(1, 1001):
         room.join(number, BEGIN + number * MILLISECOND)
-    room.tell_due(BEGIN + 5 * COUNT_EVERY)
+    room.publish_due(BEGIN + 5 * COUNT_EVERY)
     first = BEGIN + 3 * MILLISECOND
     assert room.counts == [(first, 3), (first + COUNT_EVERY, 1000)]
 
@@ -51,6 +51,6 @@ def test_after_a_pause_the_next_join_is_counted_at_once_and_only_once() -> None:
     later = BEGIN + 600 * COUNT_EVERY
     for number in (2, 3, 4):
         room.join(number, later + number * MILLISECOND)
-    room.tell_due(later + 5 * COUNT_EVERY)
+    room.publish_due(later + 5 * COUNT_EVERY)
     first = later + 2 * MILLISECOND
     assert room.counts == [(BEGIN, 1), (first, 2), (first + COUNT_EVERY, 4)]

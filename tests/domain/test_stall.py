@@ -50,8 +50,8 @@ def test_in_a_long_stall_nobody_pays_and_the_paid_rest_is_kept() -> None:
     stall(story, 20)
     wake(story)
     assert (story.blocks, story.holds) == (3, {"absent:fan", "absent:creator"})
-    story.be_heard(CREATOR)
-    story.be_heard(FAN)
+    story.be_responsive(CREATOR)
+    story.be_responsive(FAN)
     assert (story.blocks, story.holds) == (3, set())
     story.wait(0.499999)
     assert story.blocks == 3
@@ -63,8 +63,8 @@ def test_clients_are_told_of_the_moments_that_a_long_stall_has_moved() -> None:
     story = Story().connect()
     story.wait(20)
     stall(story, 15)
-    story.be_heard(CREATOR)
-    story.be_heard(FAN)
+    story.be_responsive(CREATOR)
+    story.be_responsive(FAN)
     states = [event for event in story.published() if isinstance(event, m.CallStateChanged)]
     assert [event.holds for event in states[1:]] == [
         ["absent:fan"],
@@ -138,7 +138,7 @@ def test_the_excuse_of_an_earlier_drop_does_not_count_for_a_later_one() -> None:
     story = Story().connect()
     story.fall_silent(FAN)
     stall(story, 8)
-    story.be_heard(FAN)
+    story.be_responsive(FAN)
     story.fall_silent(FAN)
     story.wait(60)
     assert story.end_reason == "peer_lost"
@@ -172,7 +172,7 @@ def test_a_stall_while_it_rings_holds_nothing_and_who_joined_counts_once_heard()
     story.join(CREATOR)
     assert story.holds == set()
     assert story.blocks == 0
-    story.be_heard(FAN)
+    story.be_responsive(FAN)
     assert story.blocks == 1
 
 
@@ -182,7 +182,7 @@ def test_viewers_of_a_metered_stream_pay_nothing_for_a_long_stall() -> None:
     stall(story, 20)
     wake(story)
     for user_id in (CREATOR, FAN, OTHER):
-        story.be_heard(user_id)
+        story.be_responsive(user_id)
     assert [story.blocks(user_id) for user_id in (FAN, OTHER)] == [3, 3]
     story.wait(0.5)
     assert [story.blocks(user_id) for user_id in (FAN, OTHER)] == [4, 4]
@@ -200,8 +200,8 @@ def test_a_viewer_who_left_in_a_short_stall_pays_nothing_for_it_and_others_do() 
 def test_a_viewer_who_is_not_heard_after_a_long_stall_pays_nothing_more() -> None:
     story = StreamStory().watch(FAN, OTHER)
     stall(story, 20)
-    story.be_heard(CREATOR)
-    story.be_heard(OTHER)
+    story.be_responsive(CREATOR)
+    story.be_responsive(OTHER)
     story.wait(30)
     assert [story.blocks(user_id) for user_id in (FAN, OTHER)] == [1, 2]
 
@@ -223,7 +223,7 @@ def test_a_stall_after_the_owner_was_last_heard_does_not_count_as_absence() -> N
     story = StreamStory().watch(FAN)
     story.wait(1)
     stall(story, 8)
-    story.fall_silent(CREATOR, heard_before=9)
+    story.fall_silent(CREATOR, for_seconds=9)
     story.wait(298)
     assert not story.stream.termination.over
     story.wait(1)

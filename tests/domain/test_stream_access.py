@@ -179,7 +179,7 @@ def test_a_viewers_silent_connection_gives_its_place_to_a_new_one_the_longest_si
     assert isinstance(story.join(FAN, 10), m.RoomJoined)
     assert [effect.member_id for effect in story.done if isinstance(effect, effects.Disconnect)] == [device(FAN, 2)]
     assert device(FAN, 2) not in story.stream.members
-    story.be_heard(FAN, 1)
+    story.be_responsive(FAN, 1)
     assert code(story.join(FAN, 11)) == "OVERLOADED"
 
 

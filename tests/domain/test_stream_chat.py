@@ -11,7 +11,7 @@ from domain.room.effects import Audience
 from domain.room.members import RoomRules
 from domain.room.signalling import MAX_SIGNAL_BYTES
 from tests.domain.story import CREATOR, FAN, START, STRANGER, code, device
-from tests.domain.stream_committer import person
+from tests.domain.stream_rows import person
 from tests.domain.stream_story import OTHER, SCREEN, StreamStory
 
 

@@ -67,7 +67,7 @@ def test_a_second_device_receives_a_standing_warning() -> None:
 def test_a_balance_read_for_a_refused_second_device_warns_the_first() -> None:
     story = StreamStory(balance=30)
     story.join(FAN)
-    story.spend_unheard(FAN, 1)
+    story.spend_silently(FAN, 1)
     assert code(story.join(FAN, 2)) == "INSUFFICIENT_TOKENS"
     assert [warning.balance for warning in warnings(story)] == [29]
 
@@ -98,8 +98,8 @@ def test_time_without_the_creator_is_given_back_to_a_viewer_who_could_not_pay_th
     story = StreamStory(balance=30).watch(FAN)
     story.wait(30)
     assert story.revoked(FAN) == ["insufficient_funds"]
-    story.fall_silent(CREATOR, heard_before=6)
-    story.be_heard(CREATOR)
+    story.fall_silent(CREATOR, for_seconds=6)
+    story.be_responsive(CREATOR)
     story.join(FAN)
     assert story.is_in(FAN), "six seconds of the paid block are left"
     story.wait(6)
@@ -116,7 +116,7 @@ def test_a_viewer_at_their_daily_limit_is_evicted_too() -> None:
 def test_a_viewer_who_spends_all_elsewhere_is_evicted_and_never_in_debt() -> None:
     story = StreamStory(balance=60).watch(FAN)
     story.wait(29.999999)
-    story.spend_unheard(FAN, 30)
+    story.spend_silently(FAN, 30)
     story.wait(1)
     assert (story.revoked(FAN), story.balance(FAN), story.blocks(FAN)) == (["insufficient_funds"], 0, 1)
 
@@ -194,7 +194,7 @@ def test_the_first_refused_block_of_several_evicts_and_later_ones_are_never_char
     story = StreamStory(balance=60).watch(FAN, OTHER)
     story.storage_goes_away()
     story.wait(70)  # block 2 is in flight, block 3 waits behind it
-    story.spend_unheard(FAN, 30)
+    story.spend_silently(FAN, 30)
     story.storage_comes_back()
     assert (story.revoked(FAN), story.blocks(FAN), story.balance(FAN)) == (["insufficient_funds"], 1, 0)
     assert story.revoked(OTHER) == ["insufficient_funds"], "who could pay two of three blocks had both"
@@ -208,7 +208,7 @@ def test_a_batch_with_a_refused_block_and_one_behind_it_is_no_fault() -> None:
     story.wait(1)
     story.join(FAN)
     story.wait(60)
-    story.spend_unheard(FAN, 16)
+    story.spend_silently(FAN, 16)
     batches = story.committer
     story.storage_comes_back()
     assert batches.batch == []

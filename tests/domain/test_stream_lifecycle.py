@@ -5,7 +5,7 @@ from domain.protocol import events as m
 from domain.room import effects, inputs
 from domain.room.effects import Audience
 from tests.domain.story import CREATOR, FAN, START, code
-from tests.domain.stream_committer import STREAM
+from tests.domain.stream_rows import STREAM
 from tests.domain.stream_story import OTHER, StreamStory, earnings
 
 # Restarts
@@ -48,7 +48,7 @@ def test_a_block_whose_receipt_was_lost_is_not_charged_again() -> None:
     story = StreamStory().watch(FAN)
     story.storage_goes_away()
     story.wait(35)
-    story.crash(landed=True)
+    story.crash(committed=True)
     story.watch(FAN)
     assert story.blocks(FAN) == 2
     story.wait(30)
@@ -223,7 +223,7 @@ def test_a_creator_who_is_back_in_time_keeps_the_stream_and_one_who_is_too_late_
     story = StreamStory().watch(FAN)
     story.fall_silent(CREATOR)
     story.wait(299.999999)
-    story.be_heard(CREATOR)
+    story.be_responsive(CREATOR)
     story.wait(500)
     assert not story.stream.settled
     story.leave(CREATOR)
@@ -318,7 +318,7 @@ def test_a_viewer_who_responds_while_the_stream_drains_loses_no_paid_time() -> N
     story.wait(40)
     story.fall_silent(FAN)
     story.drain_begins()
-    story.be_heard(FAN)
+    story.be_responsive(FAN)
     story.wait(10)
     story.storage_comes_back()
     assert story.committer.active[FAN] == 40_000_000

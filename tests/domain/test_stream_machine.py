@@ -25,9 +25,10 @@ from domain.protocol import events as m
 from domain.room import effects, inputs
 from domain.room.effects import Audience
 from domain.stream.record import StreamRecord, StreamRules
-from tests.domain.story import CREATOR, FAN, FakeReply, code, credit, device
+from tests.domain.postings import credit
+from tests.domain.story import CREATOR, FAN, FakeReply, code, device
 from tests.domain.stream_account import StreamAccount
-from tests.domain.stream_committer import STREAM, person
+from tests.domain.stream_rows import STREAM, person
 from tests.domain.stream_story import OTHER, StreamStory
 from tests.domain.viewer_account import Viewer
 from tests.model.rows import MeterRow
@@ -221,9 +222,9 @@ class StreamMachine(RuleBasedStateMachine):
         self._give(inputs.OwnerConnected(device(CREATOR, number)))
 
     @rule(user_id=anyone, number=numbers)
-    def be_heard(self, user_id: UserId, number: int) -> None:
+    def be_responsive(self, user_id: UserId, number: int) -> None:
         self.account.advance(self.story.now)
-        self.account.hear(user_id, number)
+        self.account.respond(user_id, number)
         self._give(inputs.ConnectionResponsive(device(user_id, number)))
 
     @rule(span=spans)
@@ -240,7 +241,7 @@ class StreamMachine(RuleBasedStateMachine):
         """The server stalls, and all members are responsive at once afterwards."""
         self.stall(span)
         for user_id in (CREATOR, *VIEWERS):
-            self.be_heard(user_id, 1)
+            self.be_responsive(user_id, 1)
 
     @rule(user_id=viewers, tokens=st.integers(1, 60), key=st.sampled_from(["same", "other"]))
     def tip(self, user_id: UserId, tokens: int, key: str) -> None:
@@ -353,7 +354,7 @@ class StreamMachine(RuleBasedStateMachine):
     @rule(user_id=viewers, tokens=st.integers(1, 200))
     def spend_elsewhere(self, user_id: UserId, tokens: int) -> None:
         if balance := self.story.balance(user_id):
-            self.story.spend_unheard(user_id, min(tokens, balance))
+            self.story.spend_silently(user_id, min(tokens, balance))
             self._note_funds(user_id)
 
     @rule(user_id=viewers, tokens=st.sampled_from([None, None, 20, 100]))

@@ -8,7 +8,7 @@ import pytest
 from domain.billing.meter import Meter
 from domain.ids import UserId
 from domain.room import effects, inputs
-from tests.domain.story import credit
+from tests.domain.postings import credit
 from tests.domain.stream_story import StreamStory
 from tests.model.rows import Wallet
 

@@ -74,7 +74,7 @@ def test_a_silent_connection_that_loses_its_rights_pays_once_it_is_responsive() 
     story.change_rights(OPERATOR, operator=False)
     story.wait(60)
     assert story.blocks(OPERATOR) == 0
-    story.be_heard(OPERATOR)
+    story.be_responsive(OPERATOR)
     assert story.blocks(OPERATOR) == 1
 
 
@@ -96,7 +96,7 @@ def test_an_operators_responsive_connection_does_not_pay_for_another_of_the_user
     story.join(FAN, 2, operator=True)
     story.leave(FAN)
     story.fall_silent(FAN, 2)
-    story.be_heard(FAN, 2)
+    story.be_responsive(FAN, 2)
     story.wait(90)
     assert story.blocks(FAN) == 1
 

@@ -10,7 +10,7 @@ from domain.protocol import events as m
 from domain.room import effects, inputs
 from domain.stream.record import StreamRules
 from tests.domain.story import CREATOR, FAN, STRANGER, code, device
-from tests.domain.stream_committer import STREAM
+from tests.domain.stream_rows import STREAM
 from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
 from tests.model.rows import Wallet
 
@@ -50,7 +50,7 @@ def test_the_clock_of_a_payer_who_drops_runs_on_for_the_grace_and_then_stands() 
     story.wait(5)
     story.fall_silent(FAN)
     story.wait(60)
-    story.be_heard(FAN)
+    story.be_responsive(FAN)
     story.wait(14.999999)
     assert story.blocks(FAN) == 1
     story.wait(MICROSECOND)
@@ -63,7 +63,7 @@ def test_a_block_that_falls_due_in_the_grace_is_not_charged_before_its_payer_is_
     story.fall_silent(FAN)
     story.wait(60)
     assert (story.blocks(FAN), received_types(story)[-1]) == (1, ("viewer:paused", FAN))
-    story.be_heard(FAN)
+    story.be_responsive(FAN)
     assert story.blocks(FAN) == 2
 
 
@@ -74,7 +74,7 @@ def test_a_viewer_who_hides_between_resumes_is_billed_for_the_grace_each_time() 
         story.wait(0.005)
         story.fall_silent(FAN)
         story.wait(110)
-        story.be_heard(FAN)
+        story.be_responsive(FAN)
     viewing = story.stream.viewing_sessions.find(FAN)
     assert viewing is not None
     assert viewing.meter.clock.active(story.now) == 60_000_000, "up to 10.005 s each time, and never past a paid block"
@@ -115,7 +115,7 @@ def test_the_owner_receives_each_viewer_in_a_room_of_any_size(many_viewers: int)
     story.watch(FAN)
     story.fall_silent(FAN)
     story.wait(10)
-    story.be_heard(FAN)
+    story.be_responsive(FAN)
     story.leave(FAN)
     of_fan = [kind for kind, user_id in received_types(story) if user_id == FAN]
     assert of_fan == ["viewer:joined", "viewer:paused", "viewer:resumed", "viewer:left"]
@@ -179,7 +179,7 @@ def test_signals_to_or_from_a_viewer_whose_clock_stands_are_refused() -> None:
     assert (story.signal(FAN, CREATOR), story.signal(CREATOR, FAN)) == ({}, {})
     story.fall_silent(FAN)
     assert code(story.signal(CREATOR, FAN)) == "NOT_PRESENT"
-    story.be_heard(FAN)
+    story.be_responsive(FAN)
     assert story.signal(CREATOR, FAN) == {}
     story.storage_goes_away()
     story.wait(91)
@@ -243,9 +243,9 @@ def test_an_owner_who_fell_silent_is_paid_for_nothing_after_their_last_byte() ->
     story = StreamStory().watch(FAN)
     story.wait(38)
     assert story.blocks(FAN) == 2
-    story.fall_silent(CREATOR, heard_before=10)
+    story.fall_silent(CREATOR, for_seconds=10)
     story.wait(100)
-    story.be_heard(CREATOR)
+    story.be_responsive(CREATOR)
     story.wait(31.999999)
     assert story.blocks(FAN) == 2, "28 s were watched, and two blocks are paid"
     story.wait(MICROSECOND)
@@ -256,9 +256,9 @@ def test_the_last_byte_of_an_owner_is_the_last_of_any_connection() -> None:
     story = StreamStory().watch(FAN)
     story.join(CREATOR, 2)
     story.wait(20)
-    story.fall_silent(CREATOR, 2, heard_before=3)
-    story.fall_silent(CREATOR, heard_before=10)
-    story.be_heard(CREATOR)
+    story.fall_silent(CREATOR, 2, for_seconds=3)
+    story.fall_silent(CREATOR, for_seconds=10)
+    story.be_responsive(CREATOR)
     viewing = story.stream.viewing_sessions.find(FAN)
     assert viewing is not None and viewing.meter.clock.active(story.now) == 17_000_000
 
@@ -299,7 +299,7 @@ def test_blocks_that_fell_due_during_the_owners_absence_are_refunded() -> None:
     story = StreamStory().watch(FAN, OTHER)
     story.wait(35)
     story.leave(OTHER)
-    story.fall_silent(CREATOR, heard_before=8)
+    story.fall_silent(CREATOR, for_seconds=8)
     story.wait(300)
     assert story.stream.termination.reason == "owner_lost"
     assert {(posting.credit, posting.tokens) for posting in refunds(story)} == {(FAN, 30), (OTHER, 30)}

@@ -56,7 +56,7 @@ def test_only_the_time_for_which_the_creator_is_there_counts_and_it_adds_up() ->
     story.wait(20)
     story.fall_silent(CREATOR)
     story.wait(500)
-    story.be_heard(CREATOR)
+    story.be_responsive(CREATOR)
     story.wait(19)
     assert escrow(story) == 40
     story.wait(1)
@@ -66,8 +66,8 @@ def test_only_the_time_for_which_the_creator_is_there_counts_and_it_adds_up() ->
 def test_time_in_which_the_creator_was_silent_does_not_count() -> None:
     story = on_sale().watch()
     story.wait(50)
-    story.fall_silent(CREATOR, heard_before=10)
-    story.be_heard(CREATOR)
+    story.fall_silent(CREATOR, for_seconds=10)
+    story.be_responsive(CREATOR)
     story.wait(59)
     assert escrow(story) == 40
     story.wait(1)
@@ -78,9 +78,9 @@ def test_of_two_silent_devices_the_later_last_byte_counts() -> None:
     story = on_sale().watch()
     story.join(CREATOR, 2)
     story.wait(50)
-    story.fall_silent(CREATOR, 2, heard_before=2)
-    story.fall_silent(CREATOR, 1, heard_before=20)
-    story.be_heard(CREATOR)
+    story.fall_silent(CREATOR, 2, for_seconds=2)
+    story.fall_silent(CREATOR, 1, for_seconds=20)
+    story.be_responsive(CREATOR)
     story.wait(51)
     assert escrow(story) == 40
     story.wait(1)
@@ -102,7 +102,7 @@ def test_a_long_stall_earns_nothing() -> None:
     story = on_sale().watch()
     story.wait(50)
     story.stall(200)
-    story.be_heard(CREATOR)
+    story.be_responsive(CREATOR)
     story.wait(49)
     assert escrow(story) == 40
     story.wait(1)
@@ -230,4 +230,4 @@ def test_a_ticket_that_the_creator_cannot_cover_is_not_refunded() -> None:
 
 
 def _spend_all(story: StreamStory, user_id: UserId) -> None:
-    story.spend_unheard(user_id, story.balance(user_id))
+    story.spend_silently(user_id, story.balance(user_id))

@@ -68,7 +68,7 @@ def test_the_clock_stands_at_once_and_the_rest_of_the_block_is_kept(user_id: Use
     if how == "leaves":
         story.join(user_id)
     else:
-        story.be_heard(user_id)
+        story.be_responsive(user_id)
     assert story.blocks(FAN) == 1
     story.wait(MICROSECOND)
     assert story.blocks(FAN) == 2
@@ -108,7 +108,7 @@ def test_two_connections_of_one_payer_share_a_viewing_session() -> None:
     story.wait(100)
     assert story.blocks(FAN) == 2, "a block that falls due while its payer is away is not charged"
     assert story.stream.viewing_sessions.find(FAN) is not None
-    story.be_heard(FAN, 2)
+    story.be_responsive(FAN, 2)
     assert story.blocks(FAN) == 2
     story.wait(19.999999)
     assert story.blocks(FAN) == 2

@@ -15,7 +15,7 @@ from tests.domain.story import CREATOR, FAN
 NAMES = {FAN: "fan", CREATOR: "creator"}
 
 
-class Account:
+class CallAccount:
     """The expected state of a call, as its parties should see it."""
 
     def __init__(self, rules: CallRules, price: BlockPrice, now: Instant, budget: int | None) -> None:
@@ -40,7 +40,7 @@ class Account:
         self.stalls: list[tuple[Instant, Instant]] = []  # stalls of the server: from, to
         self.held: set[str] = set()  # without the pauses by hand
         self.active = 0
-        self.lived = 0  # active time over all restarts, also what was taken back of it later
+        self.total_active = 0  # active time over all restarts, also what was taken back of it later
         self.given_back: set[int] = set()  # blocks, as the call ended; those without a receipt may be refused yet
         self.tokens = 0
         self.committed = self.posted = 0
@@ -64,22 +64,22 @@ class Account:
     def advance(self, to: Instant) -> None:
         """Let time pass until `to`, with everything that time alone does, also at `to`."""
         while not self.over:
-            happenings = self._happenings()
-            if not happenings or min(happenings)[0] > to:
+            ahead = self._changes_ahead()
+            if not ahead or min(ahead)[0] > to:
                 break
-            at, _, order, what = min(happenings)
+            at, _, order, what = min(ahead)
             self._pass(max(at, self.now))
-            self._happen(what, (FAN, CREATOR)[order // 2])
+            self._apply(what, (FAN, CREATOR)[order // 2])
         self._pass(to)
 
     def _pass(self, to: Instant) -> None:
         if self.runs():
             self.spans.append((self.now, to))
             self.active += to - self.now
-            self.lived += to - self.now
+            self.total_active += to - self.now
         self.now = to
 
-    def _happenings(self) -> list[tuple[Instant, int, int, str]]:
+    def _changes_ahead(self) -> list[tuple[Instant, int, int, str]]:
         """Yield what time will do: when, its rank at one moment (ends, holds, blocks), its order, and the change."""
         if not self.accepted:
             return [(self._later(self.rings_from, duration(self.rules.ring_seconds)), 0, 0, "missed")]
@@ -123,7 +123,7 @@ class Account:
             if self.started and not self.over:
                 self.held |= {"absent:fan", "absent:creator"}
 
-    def _happen(self, what: str, whose: UserId) -> None:
+    def _apply(self, what: str, whose: UserId) -> None:
         if what == "block":
             self._fall_due()
         elif what == "storage" or what.startswith("absent:"):
@@ -170,7 +170,7 @@ class Account:
         if self.over:
             return
         self.silent[user_id].discard(number)
-        self._hear(user_id, number)
+        self._respond(user_id, number)
 
     def leave(self, user_id: UserId, number: int) -> None:
         if number in self.responsive[user_id]:
@@ -182,12 +182,12 @@ class Account:
             self._lose(user_id, number, last_received_at)
             self.silent[user_id].add(number)
 
-    def sound(self, user_id: UserId, number: int) -> None:
+    def respond(self, user_id: UserId, number: int) -> None:
         if number in self.silent[user_id] | self.responsive[user_id]:
             self.silent[user_id].discard(number)
-            self._hear(user_id, number)
+            self._respond(user_id, number)
 
-    def _hear(self, user_id: UserId, number: int) -> None:
+    def _respond(self, user_id: UserId, number: int) -> None:
         self.responsive[user_id].add(number)
         self.dropped.pop(user_id, None)
         self.held.discard(f"absent:{NAMES[user_id]}")
