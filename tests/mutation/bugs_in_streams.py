@@ -11,7 +11,6 @@ STREAM, VIEWING_SESSION, VIEWING_SESSIONS, CHAT = (
 ACCESS_TESTS, VIEWING_TESTS = "tests/domain/test_stream_access.py", "tests/domain/test_viewing_session.py"
 FUNDS_TESTS, LIFE_TESTS = "tests/domain/test_stream_funds.py", "tests/domain/test_stream_lifecycle.py"
 CHAT_TESTS, RESTART_TESTS = "tests/domain/test_stream_chat.py", "tests/server/rooms/test_stream_restart.py"
-MACHINE = "tests/domain/test_stream_machine.py::test_the_contract_holds_for_any_sequence_of_events"
 
 IN_STREAMS = (
     Bug(
