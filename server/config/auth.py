@@ -1,4 +1,7 @@
-"""The `[auth]` section: which tokens are accepted, and where the keys that verify them are published."""
+"""The `[auth]` section: which tokens are accepted, and where the keys that verify them are published.
+
+A wrong setting here could let users sign their own tokens, so contradictions stop the start of the server.
+"""
 
 from ipaddress import ip_address
 from typing import Annotated, Literal, get_args
@@ -8,11 +11,15 @@ import msgspec
 
 Algorithm = Literal["HS256", "ES256", "RS256"]
 
-MIN_SECRET_CHARACTERS = 32
+MIN_SECRET_CHARACTERS = 32  # RFC 7518 §3.2: a key for HS256 has at least as many bits as the hash, 256
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The `[auth]` section. Raises ValueError for settings that contradict each other or would be unsafe."""
+    """The `[auth]` section. Raises ValueError for settings that contradict each other or would be unsafe.
+
+    A user whose claim `operator_claim` equals `operator_value`, or is a list with it, is an operator.
+    `leeway_seconds` is added to `exp` and subtracted from `nbf`, for clocks that differ.
+    """
 
     algorithms: tuple[Algorithm, ...] = ("HS256",)
     jwks_url: str = ""
@@ -42,7 +49,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def check_address(url: str) -> None:
-    """Raises ValueError unless `url` is https, or http to this machine, with a host and without a user.
+    """Check the address of a JWKS. Raises ValueError unless it is https, or http to this machine, without a user name.
 
     An attacker who can change the answers of a plain connection could sign tokens for all users.
     """
@@ -61,7 +68,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def claim_path(claim: str) -> tuple[str, ...]:
-    """Split a claim such as `app_metadata.role` into keys. Raises ValueError for a claim that users can write."""
+    """Split a claim such as `app_metadata.role` into keys. Raises ValueError for a claim that users can write.
+
+    In a Supabase session users write `user_metadata` themselves, and only the issuer writes `app_metadata`.
+    """
     path = tuple(claim.split("."))
     if not all(path):
         raise ValueError("auth.operator_claim must be a claim's name, or names joined by dots")

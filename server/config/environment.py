@@ -1,4 +1,7 @@
-"""The environment variables of halfminute: names of secrets, detection of misspelt and of Kubernetes' names."""
+"""The environment variables of halfminute: names of secrets, detection of misspelt and of Kubernetes' names.
+
+A misspelt variable would silently leave a setting at its default, so an unknown one stops the start.
+"""
 
 import difflib
 import re
@@ -35,7 +38,10 @@ _ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 
 
 def unknown_variable(environment: Mapping[str, str], known: Collection[str]) -> str | None:
-    """Return the first variable with our prefix, in any case, that is neither known nor a Kubernetes service link."""
+    """Return the first variable with our prefix, in any case, that is neither known nor a Kubernetes service link.
+
+    Variables are looked at in alphabetical order, so the same environment always names the same one.
+    """
     for name, value in sorted(environment.items()):
         if not name.upper().startswith(PREFIX) or name.startswith(OF_THE_TESTS) or name in known:
             continue
@@ -45,14 +51,17 @@ def unknown_variable(environment: Mapping[str, str], known: Collection[str]) -> 
 
 
 def is_service_link(name: str, value: str) -> bool:
-    """Return whether Kubernetes sets this variable to describe a service of the namespace."""
+    """Return whether Kubernetes sets this variable to describe a service of the namespace (`enableServiceLinks`)."""
     if _SERVICE_LINK.fullmatch(name):
         return True
     return _PORT.fullmatch(name) is not None and _ADDRESS.fullmatch(value) is not None
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """Return the new name of a renamed variable, or the most similar known name, or None."""
+    """Return the new name of a renamed variable or key, or the most similar known name.
+
+    `known` are names in upper case, with or without the prefix. Returns None if none is similar enough.
+    """
     # Compare without the common prefix, which would make all names similar.
     short = {each.removeprefix(PREFIX): each for each in known}
     asked = name.upper().removeprefix(PREFIX)

@@ -23,7 +23,10 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def parse_address(text: str) -> Address:
-    """Parse `HOST:PORT`, with `[…]` around an IPv6 host. Raises ConfigError."""
+    """Parse `HOST:PORT`, with `[…]` around an IPv6 host.
+
+    Raises ConfigError. The host is not looked up; the listener does that when it binds.
+    """
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise ConfigError(f"{text!r} is not HOST:PORT")

@@ -1,4 +1,7 @@
-"""The settings of money: prices of token packs, the payment provider, payouts, and overlay tokens."""
+"""The settings of money: prices of token packs, the payment provider, payouts, and overlay tokens.
+
+Prices are in cents, hundredths of the currency's unit, as the payment provider takes them.
+"""
 
 import math
 from fractions import Fraction
@@ -29,7 +32,7 @@ SMALL, MEDIUM, LARGE, HUGE = Pack(100, 699), Pack(500, 3_299), Pack(1_000, 6_299
 
 
 class PackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The section `[packs]`: the packs on offer, by id."""
+    """The section `[packs]`: the packs on offer, by id. Raises ValueError for a currency without cents."""
 
     currency: Currency = "USD"
     offers: Annotated[dict[PackId, Pack], msgspec.Meta(max_length=50)] = msgspec.field(
@@ -45,7 +48,11 @@ class PackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PaymentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The section `[payments]`: the address of the provider, and the pages that its checkout returns to."""
+    """The section `[payments]`: the address of the provider, and the pages that its checkout returns to.
+
+    `max_event_bytes` bounds the body of the provider's webhook. Raises ValueError unless `stripe_url` is https, or http
+    to 127.0.0.1 for tests.
+    """
 
     success_url: str = "http://localhost:8000/"
     cancel_url: str = "http://localhost:8000/"
@@ -59,7 +66,11 @@ class PaymentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PayoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The section `[payouts]`: the value of a token and the terms of payouts."""
+    """The section `[payouts]`: the value of a token and the terms of payouts.
+
+    `losses_limit_tokens` is what the system wallet `losses` may advance in a UTC day for refunds that creators cannot
+    cover. `exchange_rate` is the number of units of the payouts' currency for one unit of the packs' currency.
+    """
 
     cents_per_token: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 5
     currency: Currency = "USD"
@@ -69,7 +80,10 @@ class PayoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exchange_rate: Annotated[float, msgspec.Meta(ge=0, le=1_000_000_000)] = 0  # 0: both have the same currency
 
     def in_packs_currency(self, cents: int) -> int:
-        """Convert cents of payouts to cents of the packs' currency, rounded up."""
+        """Convert cents of payouts to cents of the packs' currency, rounded up, so that no margin appears by rounding.
+
+        Computed with fractions from the decimal text of the rate: a float would be off in its last digit.
+        """
         rate = Fraction(str(self.exchange_rate)) or Fraction(1)
         return math.ceil(cents / rate)
 
@@ -81,7 +95,10 @@ class OverlaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check_margin(packs: PackSettings, payouts: PayoutSettings) -> None:
-    """Raises ValueError for a pack that costs no more than the payout of its tokens: users could make money from it."""
+    """Check the price of every pack against the payout of its tokens.
+
+    Raises ValueError for a pack that costs no more: two users could buy it, pay each other and cash out with a profit.
+    """
     _check_rate(packs.currency, payouts)
     for pack_id, pack in packs.offers.items():
         if pack.price_cents <= payouts.in_packs_currency(pack.tokens * payouts.cents_per_token):
@@ -89,7 +106,7 @@ def check_margin(packs: PackSettings, payouts: PayoutSettings) -> None:
 
 
 def _check_rate(currency: str, payouts: PayoutSettings) -> None:
-    """Raises ValueError for different currencies without an exchange rate, and for equal ones with a rate."""
+    """Raise ValueError for different currencies without an exchange rate, and for equal ones with a rate."""
     if currency == payouts.currency and payouts.exchange_rate not in (0, 1):
         raise ValueError(f"payouts.exchange_rate must be 0: packs and payouts are both in {currency}")
     if currency != payouts.currency and payouts.exchange_rate == 0:

@@ -1,4 +1,8 @@
-"""Generated secrets of a server with a private database, in files of its data directory that only its owner reads."""
+"""Generated secrets of a server with a private database, in files of its data directory that only its owner reads.
+
+They let `halfminute serve` start without any configuration. With the JWT secret anybody can sign tokens for all users,
+so a file that somebody else could have written or read is refused rather than repaired.
+"""
 
 import errno
 import fcntl
@@ -23,8 +27,10 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 def with_local_secrets(given: Secrets, data_dir: Path) -> tuple[Secrets, list[str]]:
     """Complete the given secrets by those in `data_dir`, and generate missing ones.
 
+    Secrets from the environment take precedence, and the file of such a secret is neither read nor made. Only the JWT
+    secret and the billing webhook's secret are generated; the others belong to services outside.
     Returns the secrets and the names of those that were generated. Raises ConfigError if they cannot be stored, or if
-    another user could have written one.
+    another user could have written one. Blocks; called before the event loop starts.
     """
     missing = [name for name in _NAMES if getattr(given, name) is None]
     made, local = list[str](), dict[str, str]()
@@ -63,7 +69,7 @@ def _read(path: Path, directory: int) -> bytes:
         raise
     try:
         _check_file(path, os.fstat(descriptor))
-        content = os.read(descriptor, MAX_BYTES + 1)  # a regular file returns all that it has
+        content = os.read(descriptor, MAX_BYTES + 1)  # one read suffices: a regular file returns all that it has
     finally:
         os.close(descriptor)
     if len(content) > MAX_BYTES:
@@ -72,6 +78,7 @@ def _read(path: Path, directory: int) -> bytes:
 
 
 def _check_file(path: Path, found: os.stat_result) -> None:
+    """Raise ConfigError for a file that another user could have written or can read, under any of its names."""
     if not stat.S_ISREG(found.st_mode):
         raise _refused(path, "is no regular file")
     if found.st_uid != os.geteuid():

@@ -32,7 +32,9 @@ class Secrets(msgspec.Struct, frozen=True):
 def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
     """Read the secrets from environment variables.
 
-    Raises ConfigError for one that is too short or invalid, and for only one of the two secrets of Stripe.
+    An empty variable counts as not set. Raises ConfigError for a secret that is too short or invalid, and for only one
+    of the two secrets of Stripe: without the webhook's secret the server would not learn of payments. The message never
+    contains the secret.
     """
     secrets = Secrets(
         **{field: clean_secret(name, environment.get(name, "")) or None for field, name in SECRET_VARIABLES.items()}
@@ -58,7 +60,8 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
 def clean_secret(name: str, text: str) -> str:
     """Return a secret without the white space around it: files and secret stores often add a newline.
 
-    Raises ConfigError for control characters, and for a secret of SENT_IN_HEADERS that a header cannot carry.
+    `name` is the variable or the path of the file, for the message. Raises ConfigError for control characters and
+    invalid UTF-8, and for a secret of SENT_IN_HEADERS that a header cannot carry.
     """
     secret = text.strip()
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in secret):
@@ -69,13 +72,16 @@ def clean_secret(name: str, text: str) -> str:
 
 
 def require_long(name: str, secret: str) -> None:
-    """Raises ConfigError for a secret of less than MIN_SECRET_CHARACTERS."""
+    """Raise ConfigError for a secret of less than MIN_SECRET_CHARACTERS; `name` is its variable or file."""
     if len(secret) < MIN_SECRET_CHARACTERS:
         raise ConfigError(f"{name} has {len(secret)} characters; at least {MIN_SECRET_CHARACTERS} are needed")
 
 
 def _require_readable(database_url: str) -> None:
-    """Raises ConfigError for a malformed address, without showing it: it contains a password."""
+    """Raise ConfigError for a malformed address, without showing it: it contains a password.
+
+    A password with an unescaped `/` or `@` would otherwise make asyncpg report a part of it as the host.
+    """
     scheme, _, rest = database_url.partition("://")
     hosts = re.split("[/?#]", rest)[0].rpartition("@")[2].split(",")
     if scheme not in ("postgresql", "postgres") or not all(_HOST_AND_PORT.fullmatch(host) for host in hosts):

@@ -1,4 +1,8 @@
-"""The settings: `config.toml` and environment variables, decoded strictly into one frozen struct."""
+"""The settings: `config.toml` and environment variables, decoded strictly into one frozen struct.
+
+The comments in `config.toml` describe every setting with its unit and the reason for its default. Settings are read
+once at the start; a change needs a restart of the process.
+"""
 
 import os
 import re
@@ -22,7 +26,10 @@ Burst = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
 class ConfigError(Exception):
-    """A setting is invalid; the message is one line with its name and the reason."""
+    """A setting or secret is invalid; the message is one line with its name and the reason, without a secret.
+
+    The command line prints it and exits.
+    """
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,7 +37,10 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServerSettings(Section, frozen=True):
-    """The section `[server]`: data directory, leases, restarts of rooms, trusted proxies."""
+    """The section `[server]`: data directory, leases, restarts of rooms, trusted proxies.
+
+    Raises ValueError if checkpoints are rarer than leases end: a room that is adopted would lose more of its time.
+    """
 
     data_dir: Annotated[str, msgspec.Meta(min_length=1)] = ".halfminute"
     drain_seconds: Positive = 15
@@ -56,7 +66,7 @@ class ServerSettings(Section, frozen=True):
 
 
 class HttpSettings(Section, frozen=True):
-    """The section `[http]`: address, timeouts and limits of the REST port."""
+    """The section `[http]`: address, timeouts and limits of the REST port. Raises ValueError for an invalid origin."""
 
     listen: str = "127.0.0.1:8000"
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_048_576)] = 65_536
@@ -73,7 +83,11 @@ class HttpSettings(Section, frozen=True):
 
 
 class WebsocketSettings(Section, frozen=True):
-    """The section `[websocket]`: address, timeouts and limits of the websocket port."""
+    """The section `[websocket]`: address, timeouts and limits of the websocket port.
+
+    A client that sends nothing is *silent* after `presence_seconds`, which stops meters, and is disconnected after
+    `ping_timeout_seconds`. Its session can be resumed for `session_seconds` afterwards.
+    """
 
     listen: str = "127.0.0.1:8001"
     public_url: str = ""
@@ -100,7 +114,10 @@ class WebsocketSettings(Section, frozen=True):
 
 
 class LimitSettings(Section, frozen=True):
-    """The section `[limits]`: rates and numbers beyond which requests are refused."""
+    """The section `[limits]`: rates and numbers beyond which requests are refused.
+
+    A pair `…_per_second` and `…_burst` is a token bucket (see RateLimit). `exempt` networks are not counted.
+    """
 
     address_per_second: Positive = 50
     address_burst: Burst = 500
@@ -132,7 +149,10 @@ class LimitSettings(Section, frozen=True):
 
 
 class PostgresSettings(Section, frozen=True):
-    """The section `[postgres]`: the pool, and the binaries of a private PostgreSQL."""
+    """The section `[postgres]`: the pool, and the binaries of a private PostgreSQL.
+
+    The storage actor and the lease have connections of their own beside the pool.
+    """
 
     bin_dir: str = ""
     pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 6
@@ -147,7 +167,7 @@ class RoomSettings(RoomRules, frozen=True, forbid_unknown_fields=True):
 
 
 class MediaSettings(Section, frozen=True):
-    """The section `[media]`: the STUN and TURN servers for clients."""
+    """The section `[media]`: the STUN and TURN servers for clients; a TURN password is valid for `turn_seconds`."""
 
     stun_servers: tuple[str, ...] = ("stun:stun.l.google.com:19302",)
     turn_servers: tuple[str, ...] = ()
@@ -164,7 +184,7 @@ class MetricsSettings(Section, frozen=True):
 
 
 class LogSettings(Section, frozen=True):
-    """The section `[log]`."""
+    """The section `[log]`; `auto` is `console` on a terminal and `json` otherwise."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
@@ -202,6 +222,7 @@ class Settings(Section, frozen=True):
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings of a file, or the defaults for None, overridden by variables `HALFMINUTE_<SECTION>_<KEY>`.
 
+    The value of a variable is JSON (`["10.0.0.0/8"]`, `30`), or plain text for a setting that is text.
     Raises ConfigError for invalid values, and for unknown keys and variables, which would otherwise have no effect.
     """
     _refuse_unknown_variables(environment)
@@ -219,6 +240,7 @@ def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Raise ConfigError for a variable with our prefix that is no setting and no secret, with the nearest name."""
     known = (*_OVERRIDES, *SECRET_VARIABLES.values())
     name = unknown_variable(environment, known)
     if name is not None:
@@ -227,6 +249,7 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    """Parse a TOML file. Raises ConfigError if it cannot be read or is not TOML."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -249,6 +272,7 @@ def _text(kind: Any) -> bool:
 
 
 def _overrides() -> dict[str, tuple[str, str, str]]:
+    """The variable of each setting: its section, its key, and whether its value is plain `text` or `json`."""
     settings = msgspec.inspect.type_info(Settings)
     assert isinstance(settings, msgspec.inspect.StructType)
     return {

@@ -1,4 +1,7 @@
-"""The accepted time zones: those of the IANA database that both this machine and PostgreSQL have."""
+"""The accepted time zones: those of the IANA database that both this machine and PostgreSQL have.
+
+Billing statistics compute the bounds of a period in Python and group by days in SQL, so both must know the zone.
+"""
 
 import zoneinfo
 from datetime import date, datetime, time
@@ -13,7 +16,10 @@ UTC_NAME = "UTC"
 
 
 class TimeZones:
-    """Finds time zones by name; reads the names once, at the first request, from hundreds of files."""
+    """Finds time zones by name; reads the names once, at the first request, from hundreds of files in a thread.
+
+    Later changes of the time zone database need a restart.
+    """
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
@@ -24,7 +30,8 @@ class TimeZones:
         """Return the zone with exactly this name, or None if this machine or PostgreSQL does not have it.
 
         Also returns None for abbreviations such as `EST`, which has no summer time, and for POSIX rules such as
-        `CET-1CEST`, whose signs are inverted. Raises StorageUnavailable.
+        `CET-1CEST`, whose signs are inverted. UTC is always found. Raises StorageUnavailable, and reads the names again
+        at the next call.
         """
         return ZoneInfo(name) if name == UTC_NAME or name in await self._known() else None
 
@@ -38,5 +45,8 @@ class TimeZones:
 
 
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:
-    """Return the start of a local day: the earlier of two midnights, or the end of a gap that contains midnight."""
+    """Return the start of a local day: the earlier of two midnights, or the end of a gap that contains midnight.
+
+    Some zones change to summer time at midnight, so that the day begins at 01:00.
+    """
     return datetime.combine(day, time(), zone)

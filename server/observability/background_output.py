@@ -1,7 +1,9 @@
 """Text streams that neither block nor raise: a bounded queue holds lines, and a daemon thread writes them.
 
-QueueHandler of the standard library does this for log records alone. Warnings, tracebacks and printed lines use the
-same pipes, so the streams themselves are replaced: see `replace_standard_error` and `replace_standard_output`.
+A pipe whose reader has stopped would block a write, and with it the event loop and all calls; a reader that is gone
+would raise. The log is worth less than the calls, so lines are dropped and counted instead. QueueHandler of the
+standard library does this for log records alone. Warnings, tracebacks and printed lines use the same pipes, so the
+streams themselves are replaced: see `replace_standard_error` and `replace_standard_output`.
 """
 
 import io
@@ -28,6 +30,9 @@ class BackgroundStream(io.TextIOBase):
     A line is dropped and counted while MAX_WAITING_LINES are queued (the reader has stopped) or while writes fail (the
     reader is gone, the disk is full). Once writes succeed again, the text that `notice` returns for the number of
     dropped lines is written first. Lines longer than MAX_LINE_CHARACTERS are cut.
+
+    Any thread may write. The daemon thread starts with the stream and ends with the process; if it cannot be started,
+    every line is dropped. Characters that the encoding lacks are written as backslash escapes.
     """
 
     def __init__(
@@ -64,7 +69,7 @@ class BackgroundStream(io.TextIOBase):
         return "backslashreplace"
 
     def set_notice(self, notice: Callable[[int], str]) -> None:
-        """Replace the function that words the number of dropped lines."""
+        """Replace the function that returns the line about the number of dropped lines. The writer thread calls it."""
         self._notice = notice
 
     def writable(self) -> bool:
@@ -79,7 +84,11 @@ class BackgroundStream(io.TextIOBase):
         return self._descriptor
 
     def write(self, text: str, /) -> int:
-        """Queue the complete lines of this text, and keep an incomplete last line until it is complete."""
+        """Queue the complete lines of this text, and keep an incomplete last line until it is complete.
+
+        An incomplete line of more than MAX_LINE_CHARACTERS counts as complete. Returns the length of the text, whether
+        or not its lines were dropped.
+        """
         *lines, rest = (self._unfinished + text).split("\n")
         if len(rest) > MAX_LINE_CHARACTERS:
             lines, rest = [*lines, rest], ""
@@ -89,14 +98,17 @@ class BackgroundStream(io.TextIOBase):
         return len(text)
 
     def write_line(self, line: str) -> None:
-        """Queue one line, or drop and count it."""
+        """Queue one line, given without its line break, or drop and count it. Never blocks and raises nothing."""
         if not self._started or self._waiting.qsize() >= MAX_WAITING_LINES:
             self._refused += 1
         else:
             self._waiting.put(self._encoded(line))
 
     def wait_written(self, seconds: float) -> bool:
-        """Wait until all lines so far are written or dropped, and return whether they are, within `seconds`."""
+        """Wait until all lines so far are written or dropped, and return whether they are, within `seconds`.
+
+        Blocks the thread, so it is for the end of the process. Returns False at once while writes fail.
+        """
         if self._unfinished:
             self.write("\n")
         if self._failing:
@@ -117,6 +129,7 @@ class BackgroundStream(io.TextIOBase):
         return True
 
     def _write_forever(self) -> None:
+        """The body of the daemon thread: collect lines to at most BATCH_BYTES, and write them with one system call."""
         lines: list[bytes] = []
         size = 0
         while True:
@@ -131,12 +144,14 @@ class BackgroundStream(io.TextIOBase):
                 item.set()
 
     def _next(self, *, wait: bool) -> bytes | threading.Event | None:
+        """The next line, or an event that `wait_written` queued; None if there is none and `wait` is False."""
         try:
             return self._waiting.get(block=wait)
         except queue.Empty:
             return None
 
     def _write_lines(self, lines: list[bytes]) -> None:
+        """Write these lines, after a notice if lines were dropped since the last one; count them if that fails."""
         dropped = self.dropped
         if dropped > self._noticed:
             if not self._write_bytes(self._encoded(self._notice(dropped - self._noticed))):
@@ -164,6 +179,7 @@ class BackgroundStream(io.TextIOBase):
 
 
 def _write_some(descriptor: int, data: bytes) -> int:
+    """Write what the descriptor accepts, and return the number of bytes. Raises OSError."""
     try:
         return os.write(descriptor, data)
     except BlockingIOError:  # another process that shares the pipe has made it non-blocking
@@ -177,7 +193,7 @@ _streams: list[BackgroundStream] = []
 
 
 def replace_standard_error() -> BackgroundStream:
-    """Replace `sys.stderr` by a BackgroundStream, once, and return it."""
+    """Replace `sys.stderr` by a BackgroundStream, once, and return it. A later call returns the same stream."""
     sys.stderr = stream = _in_place_of(sys.stderr)
     return stream
 

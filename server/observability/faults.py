@@ -1,4 +1,9 @@
-"""Contains unexpected exceptions: logs each once, counts it, and keeps the surrounding tasks running."""
+"""Contains unexpected exceptions: logs each once, counts it, and keeps the surrounding tasks running.
+
+In trio an exception that leaves a task cancels its nursery, and at the top that ends the process with all its calls. So
+everything that runs because of a client's input or a database row runs inside `contained` or `run`. Exceptions of the
+storage actor, the lease and the listeners are not contained: the process cannot serve without these, and ends.
+"""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -42,7 +47,10 @@ log = structlog.get_logger(__name__)
 
 
 class Faults:
-    """The place that catches all exceptions: a fault costs what the comment on its `Where` says, never the process."""
+    """Catches and counts unexpected exceptions. A fault costs what the comment on its `Where` says, never the process.
+
+    One object serves the whole server. An alert watches its counter `halfminute_faults`.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -51,6 +59,7 @@ class Faults:
     def note(self, where: Where, error: BaseException, event: str, fields: dict[str, object]) -> None:
         """Log an unexpected exception at level error with its traceback, and count it.
 
+        `event` is the name of the log event, and `fields` are its further fields.
         Without memory for the log line it is only counted: a contained fault must not end the process because it cannot
         be logged.
         """
@@ -70,6 +79,8 @@ class Faults:
 
         An `expected` exception is not a fault and propagates to the caller. A cancellation from outside propagates too.
         A stray `Cancelled` that no scope asked for is a fault: in trio it would silently cancel the sibling tasks.
+        `on_fault` undoes or ends what the block left half-done, for example the room; its own exception is contained
+        too. `fields` are added to the log event.
         """
         return _Contained(self, where, on_fault, expected, fields)
 
@@ -81,7 +92,7 @@ class Faults:
             await work()
 
     async def keep_running(self, where: Where, work: Callable[[], Awaitable[None]]) -> None:
-        """Run a service until cancelled, and restart it whenever it raises or returns.
+        """Run a service until cancelled, and restart it RESTART_SECONDS after it has raised or returned.
 
         Restarts are unlimited: a restart of the process would end live rooms, and an alert watches the counter.
         """
@@ -96,7 +107,10 @@ class Faults:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Like `keep_running`, for a service with a `task_status`; one that raises early counts as started."""
+        """Like `keep_running`, for a service with a `task_status`; one that raises early counts as started.
+
+        Otherwise the start of the server would wait for a service that cannot start.
+        """
         status = _Started(task_status)
         while True:
             with self.contained(where):
@@ -108,14 +122,15 @@ class Faults:
 class _Started(trio.TaskStatus[None]):
     """Forwards the first `started` of a service that may be restarted."""
 
-    def __init__(self, told: trio.TaskStatus[None]) -> None:
-        self._told = told
+    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
+        self._task_status = task_status
         self._done = False
 
     def started(self, value: None = None) -> None:
+        """Report the service as started, unless that has been done: trio allows it once."""
         if not self._done:
             self._done = True
-            self._told.started()
+            self._task_status.started()
 
 
 class _Contained:
@@ -154,7 +169,10 @@ class _Contained:
 
 
 def is_fault(error: BaseException) -> bool:
-    """Return whether this is an unexpected error: not the end of the process, and not a requested cancellation."""
+    """Return whether this is an unexpected error: not the end of the process, and not a requested cancellation.
+
+    KeyboardInterrupt and SystemExit are no faults, and neither is a group that contains one of them.
+    """
     if isinstance(error, Exception):
         return True
     if isinstance(error, BaseExceptionGroup):

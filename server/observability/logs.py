@@ -1,4 +1,8 @@
-"""The log: one bounded line for each event on standard error, without secrets; logging neither blocks nor raises."""
+"""The log: one bounded line for each event on standard error, without secrets; logging neither blocks nor raises.
+
+A line is JSON, or coloured text on a terminal, with the event's name, level, UTC timestamp and fields. Fields that were
+bound with structlog's context variables, such as `connection`, are added to every event of that task.
+"""
 
 import json
 import logging
@@ -30,6 +34,7 @@ def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> N
 
     Replaces `sys.stderr` by a BackgroundStream. Warnings, records of the standard library's `logging` and exceptions
     that Python only prints become log events too. `secret_words` are redacted everywhere.
+    May be called again: the command line logs with defaults until the settings and secrets are read.
     """
     stream = replace_standard_error()
     pretty = style == "console" or (style == "auto" and stream.isatty())
@@ -51,7 +56,11 @@ def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> N
 
 
 class Lines:
-    """The structlog processor that renders an event as a line; it returns a line even if a step raises."""
+    """The structlog processor that renders an event as a line; it returns a line even if a step raises.
+
+    It is the only processor, so that one `try` covers all steps: context, level, timestamp, traceback, redaction and
+    rendering. A line that stays too long after its fields were cut is replaced by one with the event's name.
+    """
 
     def __init__(self, render: Render, words: Sequence[str]) -> None:
         self._render = render
@@ -77,7 +86,7 @@ class Lines:
         return self.line_of(name if isinstance(name, str) else "log.unnamed", level, not_shown=fault)
 
     def line_of(self, event: str, level: str, **fields: Any) -> str:
-        """Render an event whose fields are known to be short and without secrets."""
+        """Render an event whose fields are known to be short and without secrets. Raises nothing."""
         try:
             return str(self._render(None, level, {"level": level, "event": event, "timestamp": _now(), **fields}))
         except Exception:  # reason: as above
@@ -85,7 +94,10 @@ class Lines:
 
 
 def _with_small_groups(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Bound the cost of a traceback: the standard library formats every exception of every group, shown or not."""
+    """Bound the cost of a traceback: the standard library formats every exception of every group, shown or not.
+
+    A nursery with thousands of tasks that fail for one reason raises a group of thousands.
+    """
     error = event.get("exc_info")
     if error and not isinstance(error, BaseException):
         error = error[1] if isinstance(error, tuple) else sys.exc_info()[1]
@@ -117,26 +129,29 @@ class _LineLogger:
 
 
 class _Forwarding(logging.Handler):
-    """Converts records of the standard library's logging from WARNING on to log events."""
+    """The root handler of the standard library's logging: converts records from WARNING on to log events."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Log the record. Its text goes into `said`: a field named `message` would be redacted as a user's."""
         try:
-            said = record.getMessage()
+            text = record.getMessage()
         except Exception:  # reason: a library's format error must not raise in its caller
-            said = record.msg
-        level = min(record.levelno, logging.CRITICAL) // 10 * 10
-        log.log(level, "library.logged", logger=record.name, said=said, exc_info=record.exc_info)
+            text = record.msg
+        level = min(record.levelno, logging.CRITICAL) // 10 * 10  # structlog knows no levels between the usual five
+        log.log(level, "library.logged", logger=record.name, said=text, exc_info=record.exc_info)
 
 
 def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Log an exception that could not be raised, such as that of a finalizer."""
     error = unraisable.exc_value
     log.error("python.unraisable", said=unraisable.err_msg, where=_name(unraisable.object), exc_info=error)
 
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Log an exception that ended a thread."""
     log.error("thread.ended", thread=ended.thread and ended.thread.name, exc_info=ended.exc_value)
 
 

@@ -25,6 +25,7 @@ class MemoryLimit:
     """The nearer of two limits: of the address space of the process (RLIMIT_AS), and of its cgroup (version 2).
 
     Both may change at run time. There is no limit if the system reports neither.
+    The websocket listener asks it before it serves a connection. `proc`, `cgroups` and `now` are parameters for tests.
     """
 
     def __init__(
@@ -44,10 +45,10 @@ class MemoryLimit:
         """Return whether less than the reserve is left; checked every LOOK_SECONDS, and changes are logged."""
         if self._now() >= self._look_at:
             self._look_at = self._now() + LOOK_SECONDS
-            was, self._is_near = self._is_near, self._has_little_left()
-            if self._is_near and not was:
+            was_near, self._is_near = self._is_near, self._has_little_left()
+            if self._is_near and not was_near:
                 log.warning("memory.near_limit")
-            elif was and not self._is_near:
+            elif was_near and not self._is_near:
                 log.info("memory.below_limit")
         return self._is_near
 
@@ -55,6 +56,7 @@ class MemoryLimit:
         return any(limit - used < _reserve(limit) for limit, used in (self._address_space(), self._held()) if limit)
 
     def _address_space(self) -> tuple[int, int]:
+        """The limit of the address space and its present size, in bytes; a limit of 0 means that there is none."""
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit == resource.RLIM_INFINITY:
             return 0, 0
@@ -65,6 +67,10 @@ class MemoryLimit:
         return limit, pages * resource.getpagesize()
 
     def _held(self) -> tuple[int, int]:
+        """The limit of the cgroup and its memory of the kinds in HELD, in bytes; 0 means no limit.
+
+        `memory.current` would not do: it includes the page cache, which grows to the limit and is reclaimed at need.
+        """
         try:
             limit = int((self._cgroup / "memory.max").read_text())  # "max" where there is none
             lines = [line.split() for line in (self._cgroup / "memory.stat").read_text().splitlines()]
@@ -74,6 +80,7 @@ class MemoryLimit:
 
 
 def _reserve(limit: int) -> int:
+    """The bytes that new connections may not use."""
     return max(RESERVE_BYTES_MIN, min(RESERVE_BYTES_MAX, int(limit * RESERVE_SHARE)))
 
 

@@ -1,4 +1,9 @@
-"""The metrics of the server, in a Prometheus registry."""
+"""The metrics of the server, in a Prometheus registry.
+
+Names and labels are an interface: dashboards and alerts refer to them. The values of every label are known in advance,
+so that a client cannot create time series. Counters with labels are exposed as 0 from the start: Prometheus would not
+see the first increment of a series that appears with it.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -25,7 +30,11 @@ _MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 
 
 
 class Metrics:
-    """The metrics that `/metrics` exposes, in a registry of their own."""
+    """The metrics that `/metrics` exposes, in a registry of their own.
+
+    One object serves the whole server; tests make several, which the global registry of the library would not allow.
+    Its methods do not wait.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -101,7 +110,7 @@ class Metrics:
         )
         for counter, outcomes in ((self.payments, PAYMENT_OUTCOMES), (self._sweeps, SWEEP_OUTCOMES)):
             for outcome in outcomes:
-                counter.labels(outcome)  # exposed as 0 from the start, so that an alert sees the first increment
+                counter.labels(outcome)
         self._ledger_faults = Gauge(
             "halfminute_ledger_faults",
             "Rows that contradict a proof of the ledger, as far as the last audit showed them",
@@ -123,7 +132,10 @@ class Metrics:
         asyncio_errors: Callable[[], int],
         failed_key_reads: Callable[[], int],
     ) -> None:
-        """Register metrics that are read from their owners when `/metrics` is requested."""
+        """Register metrics that are read from their owners when `/metrics` is requested.
+
+        Each function returns the present number of connections, or a count since the start. Called once.
+        """
         self._connections.set_function(connections)
         help_text = "Commits that the database put off, timed out or did not answer, and that were sent again"
         self._registry.register(_Counted("halfminute_commit_retries", help_text, commit_retries))
@@ -137,11 +149,11 @@ class Metrics:
         self._registry.register(_Counted("halfminute_log_lines_dropped", lost, dropped_lines))
 
     def block_posted(self, *, late: Duration) -> None:
-        """Record a block that was posted `late` after its due time."""
+        """Record a block that was posted `late` (in microseconds) after its due time; an early one counts as 0."""
         self._lateness.observe(max(0, late) / 1_000_000)
 
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
-        """Record a committed batch: its size, its outcomes and the duration of the commit."""
+        """Record a committed batch: its size, its outcomes, and the seconds from its sending to its answer."""
         self._batch_size.observe(len(receipts))
         self._commit.observe(seconds)
         for receipt in receipts:

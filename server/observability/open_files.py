@@ -1,4 +1,7 @@
-"""The limit of open files: raises it, and reduces the websocket connections to it."""
+"""The limit of open files: raises it, and reduces the websocket connections to it.
+
+Without a free descriptor the server could not accept, could not reconnect to its database, and could not open its log.
+"""
 
 import resource
 
@@ -23,7 +26,7 @@ def raise_limit() -> int:
 
 
 def fit(settings: Settings, limit: int) -> tuple[Settings, str | None]:
-    """Reduce the websocket connections of the settings to the limit of open files.
+    """Reduce the websocket connections of the settings to the limit of open files, so that all others fit as well.
 
     Returns the settings, and a line for the user if they were reduced. Raises ConfigError if less than
     FEWEST_CONNECTIONS would be left.

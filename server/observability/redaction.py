@@ -1,4 +1,8 @@
-"""Redacts log events: secrets, tokens, the database address, and texts and names of users."""
+"""Redacts log events: secrets, tokens, the database address, and texts and names of users.
+
+Fields are redacted by their name, and texts by patterns and by the secrets that this server knows. Its cost is bounded,
+because exceptions may quote what a client has sent.
+"""
 
 import re
 from collections.abc import Iterable, MutableMapping
@@ -37,7 +41,11 @@ _E_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(\.[\w-]+)+")
 
 
 class Redaction:
-    """A structlog processor; `words` are known secrets, which it redacts in every text."""
+    """A structlog processor; `words` are known secrets, which it redacts in every text.
+
+    It changes the event in place. Lists, maps and nesting are cut at MAX_ITEMS and MAX_DEPTH, and texts at
+    MAX_SHOWN_CHARACTERS. Values of other types are replaced by their redacted `repr`.
+    """
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         longest_first = sorted({word for word in words if word}, key=len, reverse=True)
@@ -76,7 +84,10 @@ class Redaction:
 
 
 def shortened(text: str, limit: int) -> str:
-    """Cut a text to `limit` characters: keep the first third and the last two thirds of them."""
+    """Cut a text to `limit` characters and the mark CUT between: keep the first third and the last two thirds of them.
+
+    The end of a traceback, with the exception itself, says more than its beginning.
+    """
     if len(text) <= limit:
         return text
     first = limit // 3

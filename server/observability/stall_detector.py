@@ -1,4 +1,9 @@
-"""Detects stalls: the process was stopped, its machine was suspended, or its event loop was blocked."""
+"""Detects stalls: the process was stopped, its machine was suspended, or its event loop was blocked.
+
+While a process stands still its clients continue: they send a hang-up, or disconnect. If deadlines simply ran after
+the stall, blocks would be charged that nobody used. So rooms wait until what arrived in the stall has been read (see
+`server/sessions/stall_recovery.py`).
+"""
 
 import time
 from collections.abc import Callable
@@ -49,7 +54,7 @@ class StallWatch:
         self._slept_before = slept()
 
     def look(self) -> float:
-        """Return the watch's time in seconds. Detects a stall of the process."""
+        """Return the watch's time in seconds. Detects a stall of the process, but no suspension of the machine."""
         now = trio.current_time() + self.suspended
         if now - self._seen > STALL_SECONDS:
             self._notice()
@@ -67,11 +72,17 @@ class StallWatch:
         return self.began is not None
 
     def stalled_since(self, trio_time: float) -> bool:
-        """Return whether a stall is open or was closed since then."""
+        """Return whether a stall is open or was closed since `trio_time`, by trio's clock.
+
+        A deadline that passed in between may have passed because of the stall, and is extended by its owner.
+        """
         return self.look_closely() or self.over_at >= trio_time
 
     async def wait(self) -> None:
-        """Check every LOOK_SECONDS until a stall is open. No stall is detected before the first call."""
+        """Check every LOOK_SECONDS until a stall is open. No stall is detected before the first call.
+
+        The start of the server may block the event loop for seconds, and then has no clients yet.
+        """
         if not self._runs:
             self._runs, self._seen = True, trio.current_time() + self.suspended
         while not self.look_closely():
@@ -79,7 +90,10 @@ class StallWatch:
                 await self._noticed.wait()
 
     def end(self, *, all_silent: bool) -> None:
-        """Close the stall. With `all_silent`, a member without a sign of life since its detection counts as silent."""
+        """Close the stall, so that rooms handle inputs and deadlines again.
+
+        With `all_silent`, a member without a sign of life since its detection counts as silent.
+        """
         if all_silent:
             self.silent_before = self.noticed_at
         if self.began is not None:

@@ -1,4 +1,7 @@
-"""Authenticates websocket clients: users by their token, overlays by an overlay token; refuses banned users."""
+"""Authenticates websocket clients: users by their token, overlays by an overlay token; refuses banned users.
+
+REST requests use `verify` or `identity_of`, and check bans by route, since banned users may still see their money.
+"""
 
 from typing import NamedTuple
 
@@ -24,24 +27,32 @@ class Authenticated(NamedTuple):
 
 
 class Authenticator:
-    """Verifies user tokens by their signature, and overlay tokens by a lookup in the database."""
+    """Verifies user tokens by their signature, and overlay tokens by a lookup in the database.
+
+    An overlay token is a random secret with a fixed prefix, of which the database holds a digest. It has no expiry; it
+    works until its creator revokes it.
+    """
 
     def __init__(
         self, verifier: TokenVerifier, postgres: Postgres, user_cache: UserCache, bans: Bans, clock: Clock
     ) -> None:
         self._verifier = verifier
         self._postgres = postgres
-        self._people = user_cache
+        self._user_cache = user_cache
         self._bans = bans
         self._clock = clock
 
     async def identify(self, token: str) -> Authenticated:
-        """Authenticate a user or an overlay for the websocket. Raises TokenRefused, Banned, StorageUnavailable."""
+        """Authenticate a user or an overlay for the websocket, and create the row of a new user.
+
+        For an overlay, the person is its creator, and a ban of the creator applies. Raises TokenRefused, Banned,
+        StorageUnavailable, or StatementRefused.
+        """
         identity = await self.identity_of(token)
-        answers_for = identity.overlay_of or identity.user_id
-        self._check_ban(answers_for)
-        person = await self._people.ensure_user(answers_for)
-        self._check_ban(answers_for)  # a ban that landed during the lookup found no session to close
+        user_id = identity.overlay_of or identity.user_id
+        self._check_ban(user_id)
+        person = await self._user_cache.ensure_user(user_id)
+        self._check_ban(user_id)  # a ban that was read during the lookup found no session to close
         return Authenticated(identity, person)
 
     def _check_ban(self, user_id: UserId) -> None:
@@ -49,7 +60,7 @@ class Authenticator:
             raise Banned
 
     def verify(self, token: str) -> Identity:
-        """The identity in a user's token. Raises TokenRefused."""
+        """The identity in a user's token, without a ban check. Never waits. Raises TokenRefused."""
         return self._verifier.verify(token, now=self._clock.now() / 1_000_000)
 
     async def identity_of(self, token: str) -> Identity:

@@ -1,4 +1,8 @@
-"""Applies bans and revoked overlay tokens: every server keeps all bans in memory, and closes the sessions."""
+"""Applies bans and revoked overlay tokens: every server keeps all bans in memory, and closes the sessions.
+
+A ban is stored by the server that an operator's request reaches. That server applies it before it answers; the others
+find it in their next round of maintenance, within a second (contract.md, Access to rooms).
+"""
 
 from collections.abc import Mapping
 
@@ -32,7 +36,10 @@ ALLOWED_WHEN_BANNED = {
 
 
 class Bans:
-    """All bans in force, in memory: at most storage.people.bans.MAX_BANS."""
+    """All bans in force, in memory: at most storage.people.bans.MAX_BANS.
+
+    Every request and every new session asks it, so the answer must not need a query.
+    """
 
     def __init__(self, postgres: Postgres, registry: Registry, sessions: Sessions, clock: Clock) -> None:
         self._postgres = postgres
@@ -43,7 +50,7 @@ class Bans:
         self._until: Mapping[UserId, Instant | None] = {}
 
     def contains(self, user_id: UserId) -> bool:
-        """Whether the user is banned now."""
+        """Whether the user is banned now, as far as the last read of the bans showed; also without the database."""
         if user_id not in self._until:
             return False
         until = self._until[user_id]
@@ -56,7 +63,8 @@ class Bans:
     async def apply_changes(self) -> None:
         """Apply the bans and revoked overlay tokens of all servers that are new since the last call. Idempotent.
 
-        Called every BANS_SECONDS. Raises StorageUnavailable; the next call then applies the changes.
+        Called every BANS_SECONDS, and by the request that bans a user. Two calls at once are allowed.
+        Raises StorageUnavailable; the next call then applies the changes.
         """
         if await ban_changes(self._postgres) != self._changes:
             await self._read()

@@ -1,4 +1,8 @@
-"""Passes commands to live calls, and reads calls for their parties."""
+"""Passes commands to live calls, and reads calls for their parties.
+
+REST routes and the gateway share it. A call is answered from its live room if this server has it, otherwise from the
+database: the room's state is newer than its stored record.
+"""
 
 from domain.call.record import CallView
 from domain.ids import CallId, UserId
@@ -29,7 +33,8 @@ class CallCommands:
     async def submit(self, user_id: UserId, command: CallCommand, reply: inputs.Reply) -> None:
         """Pass a command to the call's room, which answers; if the call is not live, answer with the reason.
 
-        Raises StorageUnavailable, with nothing done.
+        The reason is NOT_FOUND, CALL_ENDED, ROOM_STARTING while no server has adopted the call, or OVERLOADED if it is
+        on another server or its inbox is full. Raises StorageUnavailable, with nothing done and without an answer.
         """
         room = self._registry.find(CallId(command.call_id))
         if room is None:
@@ -43,7 +48,10 @@ class CallCommands:
         return await self._why_not_live(await find_call(self._postgres, call_id), user_id, NO_SUCH_CALL)
 
     async def why_no_room(self, user_id: UserId, channel: str) -> Refusal:
-        """The refusal of a join for a channel without a live room. Raises StorageUnavailable."""
+        """The refusal of a join for a channel without a live room here and without a stream.
+
+        NOT_FOUND, CALL_ENDED, ROOM_STARTING, or OVERLOADED for a call on another server. Raises StorageUnavailable.
+        """
         stored = await find_call_in(self._postgres, channel) if is_channel(channel) else None
         return await self._why_not_live(stored, user_id, NO_SUCH_ROOM)
 

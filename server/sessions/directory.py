@@ -1,4 +1,8 @@
-"""The sessions of this server, by member, by id and by user."""
+"""The sessions of this server, by member, by id and by user.
+
+Sessions are in memory only: they end with their server, and clients then open new ones on another server. All private
+events to users go through here.
+"""
 
 from collections.abc import Collection
 
@@ -15,11 +19,15 @@ from server.config.settings import WebsocketSettings
 from server.rooms.room import LiveRoom
 from server.sessions.session import PROBE_SECONDS, Session
 
-PROBE_PAUSE_SECONDS = 0.05
+PROBE_PAUSE_SECONDS = 0.05  # between two looks at the arrival times; a probe takes a round trip of the network anyway
 
 
 class Sessions:
-    """Owns the sessions of this server, including those without a connection that can be resumed."""
+    """Owns the sessions of this server, including those without a connection that can be resumed.
+
+    The gateway opens, resumes and ends sessions; the heartbeat ends those that have expired. No method but
+    `probe_sessions` and `close_all` waits.
+    """
 
     def __init__(self, settings: WebsocketSettings) -> None:
         self.by_member: dict[MemberId, Session] = {}
@@ -30,7 +38,9 @@ class Sessions:
     def open(self, identity: Identity, person: Person) -> Session | None:
         """Open a session; None if the user has `sessions_per_user` of them, and all are responsive.
 
-        Otherwise the unresponsive one that was received from least recently is closed with a code to reconnect.
+        If the limit is reached and some are unresponsive, the one of them from which nothing arrived for longest is
+        ended, and its connection is closed with a code to reconnect. So a phone that lost its connections many times
+        is not locked out by its own old sessions, and no working device is disconnected by a new one.
         """
         user_id = identity.user_id
         of_user = self._by_user.get(user_id, [])
@@ -49,7 +59,8 @@ class Sessions:
     async def probe_sessions(self, user_id: UserId) -> None:
         """Before `open`: if the user has no session left to open, find out which ones are still responsive.
 
-        Pings them, and returns once all have answered, or after PROBE_SECONDS.
+        Pings them, and returns once all have answered, or after PROBE_SECONDS. Returns at once if the user has sessions
+        left, or if an unresponsive session is known already. Cancellation leaves nothing to undo.
         """
         of_user = self.of(user_id)
         if len(of_user) < self._settings.sessions_per_user or any(session.unanswered for session in of_user):
@@ -62,7 +73,7 @@ class Sessions:
                 await trio.sleep(PROBE_PAUSE_SECONDS)
 
     def find(self, session_id: SessionId, user_id: UserId) -> Session | None:
-        """The session with this id, if it is open and belongs to this user."""
+        """The session with this id, if it is open and belongs to this user; the id alone gives no access to it."""
         session = self._by_id.get(session_id)
         return session if session is not None and session.user_id == user_id else None
 
@@ -83,7 +94,10 @@ class Sessions:
         session.connection = None
 
     def drop(self, session: Session) -> None:
-        """End a session after a fault, and abort its connection without a Close frame."""
+        """End a session after a fault, and abort its connection without a Close frame.
+
+        The client sees a lost connection and opens a new session. The connection is aborted even if ending raises.
+        """
         connection = session.connection
         try:
             self.end(session)
@@ -92,7 +106,10 @@ class Sessions:
                 connection.send_queue.abort()
 
     def check(self, session: Session, now: float) -> None:
-        """Check the session's connection; end the session if it has had none for `session_seconds`."""
+        """Check the session's connection; end the session if it has had none for `session_seconds`.
+
+        `now` is trio's clock. The heartbeat calls it for each session, a few times a second.
+        """
         if session.connection is not None:
             session.connection.check(now)
         elif now - session.lost_at >= self._settings.session_seconds:
@@ -114,7 +131,7 @@ class Sessions:
             session.note_silence(session.connection.is_silent(now))
 
     def online(self, user_id: UserId) -> bool:
-        """Whether any session of this user has a connection."""
+        """Whether any session of this user has a connection to this server; a creator must have one to be called."""
         return any(session.connection is not None for session in self._by_user.get(user_id, ()))
 
     def send_to_user(
@@ -122,7 +139,9 @@ class Sessions:
     ) -> None:
         """Send an event to all sessions of one user, except those in `but`. Never waits.
 
-        A wallet event carries its wallet's posting number `n` (see Session.with_balance).
+        The event is encoded once for each subprotocol. Sessions without a connection note that they missed events, and
+        are sent the present state when they resume.
+        For a wallet event, `n` is its wallet's posting number (see Session.with_balance).
         """
         connections = []
         for session in self._by_user.get(user_id, ()):
@@ -151,7 +170,7 @@ class Sessions:
             connection.close(code, reason)
 
     def answering_for(self, user_id: UserId) -> list[Session]:
-        """The sessions of a user and of the user's overlays."""
+        """The sessions of a user and of the user's overlays. Looks at all sessions, so it is only for rare events."""
         return [session for session in self.by_member.values() if session.creator_id == user_id]
 
     def overlays(self) -> list[Session]:
@@ -159,7 +178,7 @@ class Sessions:
         return [session for session in self.by_member.values() if session.identity.overlay_of is not None]
 
     def removed(self, member_id: MemberId, fanout: Fanout) -> None:
-        """Note that a room has removed a session."""
+        """Note that a room has removed a session from the audience of this fan-out. Ignored for ended sessions."""
         session = self.by_member.get(member_id)
         if session is not None:
             session.removed(fanout)
@@ -188,7 +207,10 @@ class Sessions:
         )
 
     async def close_all(self, code: int, reason: str) -> None:
-        """Close every connection, and wait until all sockets are closed, at most `close_seconds` each."""
+        """Close every connection, and wait until all sockets are closed.
+
+        All Close frames are queued before the first wait, so the whole takes about `close_seconds` at most.
+        """
         leaving = [session.connection for session in self.by_member.values() if session.connection is not None]
         for connection in leaving:
             connection.close(code, reason)

@@ -1,4 +1,8 @@
-"""The ICE servers of clients: STUN servers, and TURN servers with a password for each user."""
+"""The ICE servers of clients: STUN servers, and TURN servers with a password for each user.
+
+Media goes from client to client (WebRTC), or through a TURN server where a network forbids that. This server only
+passes signals on and hands out these addresses.
+"""
 
 import base64
 import hashlib
@@ -19,7 +23,10 @@ class IceServers:
         self._clock = clock
 
     def of(self, user_id: UserId) -> list[dict[str, Any]]:
-        """The servers in the form that `RTCPeerConnection` takes."""
+        """The servers as `RTCPeerConnection` takes them: maps with `urls`, and for TURN `username` and `credential`.
+
+        Without a TURN secret the TURN servers are left out, since they would refuse a client without a password.
+        """
         servers: list[dict[str, Any]] = []
         if self._settings.stun_servers:
             servers.append({"urls": list(self._settings.stun_servers)})

@@ -1,4 +1,8 @@
-"""Sends a session the events about its calls and streams that its new connection needs."""
+"""Sends a session the events about its calls and streams that its new connection needs.
+
+Private events have no history: a session that was away gets the present state instead of the events it missed
+(contract.md, Messages).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +19,9 @@ def resend(
 ) -> None:
     """Resend a call's end, a ringing call, and the viewers of the user's own stream.
 
+    Called by the gateway after `session:ready` of a new or resumed session; `send` sends over its connection.
     `received_at` is when the last byte arrived over the former connection, by trio's clock; None for a new session.
+    Never waits: the viewers are sent by the stream's task, which answers an input.
     """
     if received_at is not None:
         _resend_call_end(session, send, received_at - ping_timeout_seconds)

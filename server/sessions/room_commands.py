@@ -1,6 +1,7 @@
 """Passes joins and commands of sessions to rooms.
 
-An unauthorised user gets NOT_FOUND, so that rooms cannot be probed.
+An unauthorised user gets NOT_FOUND, so that rooms cannot be probed. Reads of the database that a room's decision needs
+happen here, before the input is offered: the room's task itself never waits for a read.
 """
 
 import contextlib
@@ -36,7 +37,11 @@ ONLY_AN_OVERLAY = Refusal(Code.FORBIDDEN, "This token is an overlay's, and an ov
 
 
 class RoomCommands:
-    """Joins sessions to rooms, and passes their commands to the rooms they are in."""
+    """Joins sessions to rooms, and passes their commands to the rooms they are in.
+
+    Its methods run in the task of a connection. Every command gets exactly one answer, from here or from the room,
+    through its reply; a method that raises has delivered none, and the gateway answers.
+    """
 
     def __init__(
         self,
@@ -55,7 +60,15 @@ class RoomCommands:
         self._rooms_per_session = rooms_per_session
 
     async def join(self, session: Session, command: c.RoomJoin, reply: inputs.Reply) -> None:
-        """Pass a join to the room, which answers. Raises StorageUnavailable, with nothing done."""
+        """Pass a join to the room, which answers `room:joined` or the refusal.
+
+        Refused here: a member's join with an overlay's token (FORBIDDEN), an unknown or forbidden room (NOT_FOUND), a
+        room that has ended or is starting, more than `rooms_per_session` rooms and a full inbox (OVERLOADED), and a
+        join as the other kind of member (FORBIDDEN). A second join of the same kind is passed on: the answer to the
+        first one may have been lost.
+        Raises StorageUnavailable, with nothing done. Cancellation may leave a membership that the room never admits; it
+        ends with the session.
+        """
         room, memberships = self._registry.find_channel(command.channel), session.live_memberships()
         if command.as_ == "member" and session.identity.overlay_of is not None:
             reply.deliver(ONLY_AN_OVERLAY)
@@ -126,7 +139,11 @@ class RoomCommands:
         self._registry.spawn("rights", partial(self._check_rights, session), partial(sessions.drop, session))
 
     async def _check_rights(self, session: Session) -> None:
-        """Check the rooms that need no database first, so that they do not wait for it."""
+        """Check the rooms that need no database first, so that they do not wait for it.
+
+        A former operator whose meter cannot be read within RIGHTS_SECONDS is checked without one, and so loses access
+        to a metered stream rather than watching it for free.
+        """
         is_operator = session.identity.is_operator
         memberships = [
             membership for membership in session.live_memberships().values() if membership.audience is Audience.MEMBERS
@@ -144,6 +161,7 @@ class RoomCommands:
                 membership.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator, meter))
 
     async def _missed_tips(self, room: LiveRoom, command: c.RoomJoin) -> list[Any]:
+        """The tips since the one that a reconnecting overlay has shown last; none if it names no tip."""
         if command.since_tip_id is None or room.rules is None:
             return []
         facts, hidden = room.rules.facts, room.hidden_users()
@@ -151,7 +169,11 @@ class RoomCommands:
         return await tips_after(self._postgres, room.id, creator_id, facts.created_at, hidden, command.since_tip_id)
 
     def send_to_room(self, session: Session, command: c.MemberCommand, reply: inputs.Reply) -> None:
-        """Pass chat, a tip, a signal or a moderation command to the room, which answers. Only members may send them."""
+        """Pass chat, a tip, a signal or a moderation command to the room, which answers. Only members may send them.
+
+        A session that is no member gets NOT_FOUND, and a full inbox OVERLOADED. A refused tip is looked up under its
+        idempotency key before it is answered, since the same tip may have been paid before.
+        """
         if isinstance(command, c.TipSend):
             recall = recall_in_room(self._postgres, session.user_id, command)
             reply = KeyedReply(reply, recall, partial(self._registry.spawn, "recall"))
@@ -159,14 +181,17 @@ class RoomCommands:
         if membership is None or membership.audience is not Audience.MEMBERS:
             reply.deliver(NO_SUCH_ROOM)
             return
-        said = inputs.RoomAction(
+        action = inputs.RoomAction(
             session.person, session.member_id, command, new_uuid(), reply, session.identity.is_operator
         )
-        if not membership.room.inbox.offer(said):
+        if not membership.room.inbox.offer(action):
             reply.deliver(FULL)
 
     async def _no_room(self, user_id: UserId, channel: str) -> Refusal:
-        """The refusal of a join for a channel without a live room. Raises StorageUnavailable."""
+        """The refusal of a join for a channel without a live room, by its stored stream or call.
+
+        Raises StorageUnavailable.
+        """
         stream = await find_stream_in(self._postgres, channel) if is_channel(channel) else None
         if stream is None:
             return await self._calls.why_no_room(user_id, channel)

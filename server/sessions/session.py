@@ -1,4 +1,8 @@
-"""A session: the identity and the room memberships of a client, which outlive its connection."""
+"""A session: the identity and the room memberships of a client, which outlive its connection.
+
+Phones change networks in the middle of a call. The session keeps the client's memberships while it has no connection,
+and the fan-outs of its rooms keep the events that it misses, until a later connection resumes it (contract.md, Resume).
+"""
 
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -21,13 +25,16 @@ from server.broadcast.replies import AdmissionReply, SocketReply
 from server.ids import new_uuid
 from server.rooms.room import LiveRoom
 
-NOTHING_TOLD = Funds(0, 0)
+NO_BALANCE_SENT = Funds(0, 0)  # posting numbers begin at 1, so any balance is newer
 CALL_ENDS = (CallDeclined, CallMissed, CallCancelled, CallEndedOutside)
 PROBE_SECONDS = 3.0  # for a live client to answer a ping, also over a slow mobile network
 
 
 class Connection(Outlet, Protocol):
-    """The connection that a session sends through."""
+    """The connection that a session sends through; ClientProtocol in `server/gateway/protocol.py` implements it.
+
+    No method but `wait_closed` waits.
+    """
 
     @property
     def received_at(self) -> float:
@@ -56,7 +63,7 @@ class Connection(Outlet, Protocol):
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Queue a Close frame with this code."""
+        """Queue a Close frame with this code, unless one was queued before; the socket closes in `close_seconds`."""
         ...
 
     async def wait_closed(self) -> None:
@@ -65,7 +72,11 @@ class Connection(Outlet, Protocol):
 
 
 class Membership:
-    """A session's membership of one audience of a room, from the join command on."""
+    """A session's membership of one audience of a room, from the join command on.
+
+    It begins before the room has answered, so that the room receives changes of the payer's balance while it decides.
+    `admitted` is set once the room has answered that it admits the session.
+    """
 
     __slots__ = ("admitted", "audience", "room")
 
@@ -92,6 +103,8 @@ class Session:
     """The session of one client: its identity, its rate limit and its room memberships.
 
     It outlives its connection for `session_seconds` and stays a member of its rooms; a later connection can resume it.
+    `Sessions` creates and ends it. Connections attach to it one after the other, and at most one at a time.
+    It has no task of its own: its methods run in the tasks of connections, rooms and the heartbeat, and none waits.
     """
 
     __slots__ = (
@@ -120,7 +133,7 @@ class Session:
         self.lost_at = 0.0  # when its last connection was lost, by trio's clock
         self.is_silent = False  # nothing arrived for presence_seconds, or there is no connection
         self.missed_events = False  # private events were not sent, since there was no connection
-        self.wallet = NOTHING_TOLD
+        self.wallet = NO_BALANCE_SENT  # the newest balance that was sent over any of its connections
         self.token_bucket = token_bucket  # limits its messages, over all its connections
         self._call_end: tuple[float, msgspec.Struct] | None = None
         self._memberships: dict[str, Membership] = {}
@@ -154,14 +167,21 @@ class Session:
         )
 
     def attach(self, connection: Connection) -> Connection | None:
-        """Use this connection from here on; returns the former one if there is one, which the caller closes."""
+        """Use this connection from here on; returns the former one if there is one, which the caller closes.
+
+        With a former connection the memberships are suspended, so that its events are not sent over the new connection
+        before the client has named what it has read. `resume` continues them.
+        """
         replaced, self.connection = self.connection, connection
         if replaced is not None:
             self._suspend()
         return replaced
 
     def detach(self, connection: Connection, now: float) -> None:
-        """Note that this connection is gone. Ignored if the session uses another one."""
+        """Note that this connection is closed, at `now` by trio's clock. Ignored if the session uses another one.
+
+        The rooms receive at once that the session is silent, and when its last byte arrived.
+        """
         if self.connection is connection:
             self.connection = None
             self.lost_at = now
@@ -169,6 +189,7 @@ class Session:
             self.note_silence(True, connection.received_at)
 
     def _suspend(self) -> None:
+        """Stop the events of all rooms; their histories keep what the session misses."""
         for membership in self._memberships.values():
             membership.fanout.suspend(self.member_id)
 
@@ -198,7 +219,7 @@ class Session:
             self._call_end = now, event
 
     def call_end_since(self, moment: float) -> msgspec.Struct | None:
-        """The event about the end of a call that was sent at or after `moment`, by trio's clock."""
+        """The latest event about the end of a call, if it was sent at or after `moment`, by trio's clock."""
         return None if self._call_end is None or self._call_end[0] < moment else self._call_end[1]
 
     def note_silence(self, is_silent: bool, received_at: float | None = None) -> None:
@@ -222,7 +243,10 @@ class Session:
         )
 
     def set_identity(self, identity: Identity) -> bool:
-        """Continue with a newer token of the same user; True if its rights differ, so that rooms must check them."""
+        """Continue with a newer token of the same user; True if its rights differ, so that rooms must check them.
+
+        The caller has verified that the user is the same.
+        """
         changed = identity.is_operator is not self.identity.is_operator
         self.identity = identity
         return changed
@@ -230,7 +254,7 @@ class Session:
     # Its rooms
 
     def live_memberships(self) -> dict[str, Membership]:
-        """The memberships of rooms that have not ended, by channel."""
+        """The memberships of rooms that have not ended, by channel; also those whose join is not answered yet."""
         return {
             channel: membership
             for channel, membership in self._memberships.items()
@@ -286,7 +310,10 @@ class Session:
                 del self._memberships[channel]
 
     def leave(self, channel: str) -> None:
-        """Leave a room: the session receives none of its events any more. Ignored for other channels."""
+        """Leave a room: the session receives none of its events any more. Ignored for other channels.
+
+        The room learns of it by an input, and announces it; that a payer has left stops the payer's clock.
+        """
         membership = self._memberships.pop(channel, None)
         if membership is not None:
             membership.fanout.remove(self.member_id)
@@ -310,7 +337,10 @@ class Session:
         return known
 
     def resume(self, backlogs: list[Backlog]) -> None:
-        """Send the missed events of these rooms, and resume the membership there."""
+        """Send the missed events of these rooms, and resume the membership there; the client is not silent any more.
+
+        Called without an `await` after `backlogs`, so that no event comes between the missed and the later ones.
+        """
         for backlog in backlogs:
             backlog.membership.fanout.resume(self.member_id, backlog.events)
         self.note_silence(False)

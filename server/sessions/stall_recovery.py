@@ -1,4 +1,8 @@
-"""Recovery after a stall of the server: reads what arrived in it, marks silent members, and lets rooms continue."""
+"""Recovery after a stall of the server: reads what arrived in it, marks silent members, and lets rooms continue.
+
+While a stall is open, rooms handle nothing. First every socket is read empty, so that a hang-up that was sent in the
+stall is handled before the block that fell due after it; then deadlines run again.
+"""
 
 import select
 from contextlib import AbstractContextManager
@@ -24,7 +28,10 @@ log = structlog.get_logger(__name__)
 
 
 class StallRecovery:
-    """Ends each stall that the stall watch detects, once everything that arrived in it is in the rooms' inboxes."""
+    """Ends each stall that the stall watch detects, once everything that arrived in it is in the rooms' inboxes.
+
+    One task of the rooms nursery runs it, for as long as the server runs.
+    """
 
     def __init__(
         self,
@@ -50,7 +57,11 @@ class StallRecovery:
             self._close_stall()
 
     async def _read_what_arrived(self) -> None:
-        """Wait until all sockets are read empty and all messages are handled, within the limits above."""
+        """Wait until all sockets are read empty and all messages are handled, within the limits above.
+
+        The tasks of the connections do the reading. No queue shows that all of them are done, so this waits until no
+        task of the process has run for QUIET_SECONDS.
+        """
         with trio.move_on_after(READ_SECONDS_MAX):
             while self._anything_unread():  # noqa: ASYNC110  # reason: readers that run dry wake nobody
                 await trio.sleep(READ_PAUSE_SECONDS)
@@ -89,4 +100,5 @@ class StallRecovery:
                 self._sessions.check(session, now)
 
     def _contained(self, session: Session) -> AbstractContextManager[None]:
+        """A context in which an exception ends this session alone."""
         return self._faults.contained("stalls", partial(self._sessions.drop, session))

@@ -1,4 +1,8 @@
-"""Sends wallet events to users and rooms after the commit of a posting, never before."""
+"""Sends wallet events to users and rooms after the commit of a posting, never before.
+
+The storage actor reports each committed batch here. Only postings of this server's actor are seen: a room of another
+server learns of a changed balance from the receipt of its next block.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +19,10 @@ from server.sessions.directory import Sessions
 
 
 class WalletEvents:
-    """Observes the storage actor. Rooms send the events of their own blocks; all others are sent from here."""
+    """Observes the storage actor. Rooms send the events of their own blocks; all others are sent from here.
+
+    Its public methods run in the actor's task between two batches, so they must neither wait nor raise.
+    """
 
     def __init__(self, metrics: Metrics, sessions: Sessions, registry: Registry, faults: Faults) -> None:
         self._metrics = metrics
@@ -24,7 +31,11 @@ class WalletEvents:
         self._faults = faults
 
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
-        """Called after each commit, in the storage actor's task; exceptions are contained here."""
+        """Record a committed batch and send its events; `seconds` is how long the commit took.
+
+        Exceptions are contained for each receipt, so that one posting's events cannot cost those of another. A posting
+        that was committed before under the same key sends no events again.
+        """
         with self._faults.contained("observer"):
             self._metrics.batch_committed(receipts, seconds)
         for receipt in receipts:
@@ -33,7 +44,7 @@ class WalletEvents:
                     self._send_for(receipt)
 
     def posting_poisoned(self, receipt: Receipt) -> None:
-        """Runs in the actor's task, as `batch_committed` does."""
+        """Count a posting that no statement could carry out."""
         with self._faults.contained("observer"):
             self._metrics.posting_poisoned()
 
@@ -48,7 +59,7 @@ class WalletEvents:
             self._block_refunded(posting)
 
     def _ticket_changed(self, posting: Posting) -> None:
-        """Tell a live stream of a sold or refunded ticket, so that it knows who may watch."""
+        """Deliver a sold or refunded ticket to its live stream, whose access policy depends on it."""
         room = self._find_room(posting)
         if room is None or posting.ref_id is None:
             return
@@ -58,6 +69,7 @@ class WalletEvents:
             room.inbox.deliver(inputs.TicketRefunded(posting.credit, posting.ref_id))
 
     def _find_room(self, posting: Posting) -> LiveRoom | None:
+        """The room of a posting, if it is live on this server."""
         return None if posting.room_id is None else self._registry.find(posting.room_id)
 
     def _room_of(self, posting: Posting) -> dict[str, str]:
@@ -66,7 +78,7 @@ class WalletEvents:
         return {} if room is None else {"callId" if room.parties else "streamId": str(room.id)}
 
     def _block_refunded(self, posting: Posting) -> None:
-        """Tell a live room of a refunded block, so that its totals are net. A block has no `ref_id`."""
+        """Deliver a refunded block to its live room, whose totals are net of refunds. A block has no `ref_id`."""
         room = self._find_room(posting)
         if room is not None:
             room.inbox.deliver(inputs.BlockRefunded(posting))
