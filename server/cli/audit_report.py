@@ -10,9 +10,10 @@ from storage.postgres import Postgres
 
 
 async def report_audit(postgres: Postgres) -> int:
-    """Audit the ledger and print every proof, with the rows that violate it.
+    """Audit the ledger and print every proof as soon as it is checked, with the rows that violate it.
 
-    Returns the exit code: 0 if everything holds, else 1. Raises StorageUnavailable.
+    Returns the exit code: 0 if everything holds, else 1. Only reads, and may run beside a live server.
+    Raises StorageUnavailable.
     """
     console = Console(highlight=False, soft_wrap=True)
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

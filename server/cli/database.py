@@ -1,4 +1,7 @@
-"""Opens the database of a command: the configured one, or a private PostgreSQL."""
+"""Opens the database of a command: the configured one, or a private PostgreSQL.
+
+A private PostgreSQL keeps its data in the data directory, and runs only as long as a server or a command needs it.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +15,10 @@ from storage.embedded.launcher import EmbeddedError, find_running, open_embedded
 
 
 class Database(NamedTuple):
-    """The address of a database; `alone` if no other server can be using it."""
+    """The address of a database, with its password; `alone` if no other server can be using it.
+
+    A server that is alone adopts rooms at its start without waiting for a lease to end.
+    """
 
     dsn: str
     alone: bool
@@ -22,7 +28,8 @@ class Database(NamedTuple):
 async def open_database(settings: Settings, secrets: Secrets) -> AsyncIterator[Database]:
     """Open the database for a server: without DATABASE_URL, run a private PostgreSQL for the block.
 
-    Raises EmbeddedError.
+    The private one is stopped at the end of the block, also after a cancellation. An address in DATABASE_URL is not
+    checked here. Raises EmbeddedError, also if another server runs on the same data directory.
     """
     if secrets.database_url is not None:
         yield Database(secrets.database_url, alone=False)

@@ -1,4 +1,7 @@
-"""The demo users: a creator, two fans with tokens, and an operator."""
+"""The demo users: a creator, two fans with tokens, and an operator.
+
+Their ids are constants, so that `halfminute demo-call` finds the users of a server that was started with `--demo`.
+"""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -32,7 +35,10 @@ DEMO_USERS = (CREATOR, *FANS, OPERATOR)
 
 
 async def seed(context: Context) -> None:
-    """Create the demo users once; a later start leaves them as they are. Raises StorageUnavailable."""
+    """Create the demo users and credit the fans, under keys that make a later start credit nothing again.
+
+    The creator's name and rate are set at each start. Raises StorageUnavailable.
+    """
     for person in DEMO_USERS:
         await context.user_cache.ensure_user(person.user_id)
     await become_creator(context.postgres, CREATOR.user_id, "Cleo", RATE_TOKENS_PER_MIN, True)

@@ -1,4 +1,8 @@
-"""`halfminute demo-call`: a fan calls a creator on a running server, and the terminal shows the charged blocks."""
+"""`halfminute demo-call`: a fan calls a creator on a running server, and the terminal shows the charged blocks.
+
+It is a client like any other: it holds both websockets, and uses the routes and messages that the served documents
+describe.
+"""
 
 import contextlib
 import http.client as http_client
@@ -21,9 +25,9 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 
 from server.cli.demo import CREATOR, FANS, demo_token
 
-FRAMES_PER_SECOND = 8
-ANSWER_SECONDS = 10
-END_SECONDS = 1
+FRAMES_PER_SECOND = 8  # of the screen: a progress bar that moves smoothly
+ANSWER_SECONDS = 10  # for a REST request, as long as the server's own limit
+END_SECONDS = 1  # for the last command after Ctrl-C
 
 
 class DemoFailed(Exception):
@@ -31,7 +35,10 @@ class DemoFailed(Exception):
 
 
 class CallScreen:
-    """The state of the demo call, rendered by rich as a table with a progress bar."""
+    """The state of the demo call, rendered by rich as a table with a progress bar; it shows the last twelve blocks.
+
+    `balance` is that of the fan, and `earned` what the creator has earned in this call; None until an event has it.
+    """
 
     def __init__(self, block_seconds: float) -> None:
         self._block_seconds = block_seconds
@@ -42,7 +49,10 @@ class CallScreen:
         self.state = "ringing"
 
     def take(self, event: dict[str, Any]) -> None:
-        """Update the state from an event of the fan or the creator."""
+        """Update the state from an event of the fan or the creator.
+
+        In a `wallet:changed` about a block, only the creator's has `earned`. Events of other types change nothing.
+        """
         match event["type"]:
             case "block:charged":
                 self._blocks.append((event["blockNo"], event["tokens"], event["at"]))
@@ -61,8 +71,8 @@ class CallScreen:
         table = Table("block", "tokens", "charged at", title=f"Cleo and Finn: {self.state}")
         for block_no, tokens, at in self._blocks[-12:]:
             table.add_row(str(block_no), str(tokens), at)
-        left = 0.0 if self._paid_through is None else max(0.0, self._paid_through - time.time())
-        bar = ProgressBar(total=self._block_seconds, completed=self._block_seconds - left, width=44)
+        remaining = 0.0 if self._paid_through is None else max(0.0, self._paid_through - time.time())
+        bar = ProgressBar(total=self._block_seconds, completed=self._block_seconds - remaining, width=44)
         below = Table.grid()  # a bar alone does not end its line
         below.add_row(bar)
         below.add_row(f"Finn has {self.balance} tokens, Cleo has earned {self.earned} in this call")
@@ -72,7 +82,8 @@ class CallScreen:
 async def watch_call(http: str, secret: str, blocks: int | None) -> None:
     """Run a call and show it until `blocks` are charged, the fan's tokens are spent, or Ctrl-C.
 
-    `http` is HOST:PORT of a server with `--demo`, `secret` its token secret. Raises DemoFailed.
+    `http` is HOST:PORT of a server with `--demo`, `secret` its token secret. `blocks` of None sets no limit.
+    Ends the call on every way out, also after a cancellation. Raises DemoFailed.
     """
     tokens = {person.user_id: demo_token(person, secret, time.time()) for person in (CREATOR, FANS[0])}
     config = await _request(http, "GET", "/api/config", None, None)
@@ -99,6 +110,7 @@ async def watch_call(http: str, secret: str, blocks: int | None) -> None:
 
 
 async def _follow_call(fan: WebSocketConnection, screen: CallScreen, call_id: str, blocks: float) -> None:
+    """Show the fan's events until the call has ended, and end it after this number of blocks."""
     while not screen.state.startswith("ended"):
         event = await _next_event(fan)
         screen.take(event)
@@ -113,6 +125,7 @@ async def _end_call(fan: WebSocketConnection, call_id: str) -> None:
 
 
 async def _follow_earnings(creator: WebSocketConnection, screen: CallScreen) -> None:
+    """Show the creator's wallet events until the call has ended; the fan's connection shows everything else."""
     while (event := await _next_event(creator))["type"] != "call:ended":
         if event["type"] == "wallet:changed":
             screen.take(event)
@@ -120,6 +133,7 @@ async def _follow_earnings(creator: WebSocketConnection, screen: CallScreen) -> 
 
 @asynccontextmanager
 async def _session(url: str, token: str) -> AsyncIterator[WebSocketConnection]:
+    """Open a websocket and a session for the block. Raises DemoFailed if there is no server or it refuses."""
     try:
         async with open_websocket_url(url, subprotocols=["halfminute.v1.json"]) as websocket:
             await _send(websocket, type="session:open", token=token)
@@ -135,6 +149,7 @@ async def _send(websocket: WebSocketConnection, **message: Any) -> None:
 
 
 async def _next_event(websocket: WebSocketConnection) -> dict[str, Any]:
+    """The next event. Raises DemoFailed for an `error` and at the end of the connection."""
     try:
         event: dict[str, Any] = json.loads(await websocket.get_message())
     except ConnectionClosed as closed:
@@ -150,6 +165,7 @@ async def _request(http: str, method: str, path: str, token: str | None, body: A
 
 
 def _request_in_thread(http: str, method: str, path: str, token: str | None, body: Any) -> dict[str, Any]:
+    """Send a REST request and return the JSON of its answer. Raises DemoFailed."""
     request = urllib.request.Request(f"http://{http}{path}", method=method)  # reason: the scheme is ours
     if token is not None:
         request.add_header("Authorization", f"Bearer {token}")
@@ -174,6 +190,7 @@ def _message_of(refused: urllib.error.HTTPError) -> str | None:
 
 
 def _reason_of(error: Exception) -> str:
+    """Describe an error in a few words: the system's text if it has one, otherwise its own or its type."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     return (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(reason).__name__
 

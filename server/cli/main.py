@@ -1,4 +1,8 @@
-"""The command `halfminute` and its subcommands: an error becomes one line on standard error and an exit code."""
+"""The command `halfminute` and its subcommands: an error becomes one line on standard error and an exit code.
+
+The docstrings and `help` texts of the commands are what `--help` prints. Exit codes: 0 for success, 1 for a failure,
+2 for wrong arguments, 130 after Ctrl-C.
+"""
 
 import errno
 import os
@@ -35,6 +39,7 @@ from storage.embedded.launcher import EmbeddedError
 from storage.migrate import MigrationError, migrate
 from storage.postgres import open_postgres
 
+# Errors that the user can act on; their message is one line. Any other exception is a bug, and its traceback is logged.
 EXPECTED = (
     ConfigError,
     ListenError,
@@ -45,7 +50,7 @@ EXPECTED = (
     DemoFailed,
     LoadRefused,
 )
-NOBODY_READS = (errno.EPIPE, errno.ENOSPC)
+OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC)  # the reader of a pipe is gone, or the disk is full
 WAIT_WRITTEN_SECONDS = 1.0  # longest wait for a reader of the log at the end; a live reader takes milliseconds
 DEFAULT_CONFIG = Path("config.toml")
 log = structlog.get_logger(__name__)
@@ -57,7 +62,10 @@ DataDir = Annotated[Path | None, Parameter(name="--data", help="where the privat
 
 
 def main() -> NoReturn:
-    """Run the command line and exit. Expected errors are printed as one line, unexpected ones with a traceback too."""
+    """Run the command line and exit. Expected errors are printed as one line, unexpected ones with a traceback too.
+
+    The log of the process is written by a thread, so its last lines are waited for before the exit.
+    """
     secure_standard_streams()
     configure_log("info", "auto")
     exit_code = _run()
@@ -66,6 +74,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    """Parse the arguments, run the command, and return the exit code."""
     try:
         result = app(result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -87,7 +96,10 @@ def serve_command(
     demo: Annotated[bool, Parameter(negative="", help="add a few people to try it with")] = False,
     yes_really: Annotated[bool, Parameter(negative="", help="--demo also in the database of DATABASE_URL")] = False,
 ) -> None:
-    """Serve calls until SIGTERM, Ctrl-C or the end of its terminal, then drain."""
+    """Serve calls until SIGTERM, Ctrl-C or the end of its terminal, then drain.
+
+    Without DATABASE_URL it runs a private PostgreSQL in its data directory, and generates missing secrets there.
+    """
     settings = _settings(config, data=data, http=http, ws=ws)
     if demo and not yes_really and read_secrets().database_url is not None:
         raise ConfigError(
@@ -105,7 +117,7 @@ def serve_command(
 
 @app.command(name="migrate")
 def migrate_command(*, config: ConfigFile = None, data: DataDir = None) -> None:
-    """Bring the database up to this version of halfminute."""
+    """Bring the schema of the database up to this version of halfminute; `serve` does the same at its start."""
     settings = _settings(config, data=data)
 
     async def apply() -> None:
@@ -127,7 +139,10 @@ def token(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
-    """Print a token for a user, signed with the secret of this installation."""
+    """Print a token for a user, signed with the secret of this installation.
+
+    The user is created by the first request with the token. Tokens of a JWKS come from its issuer instead.
+    """
     settings = _settings(config, data=data)
     if ttl <= 0:
         raise ConfigError("--ttl must be at least 1 second")
@@ -157,7 +172,7 @@ def demo_call(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
-    """Run a call between two users of --demo, and show its blocks."""
+    """Run a call between two users of --demo, and show its blocks until Ctrl-C or the end of the fan's tokens."""
     trio.run(watch_call, http, _jwt_secret(_settings(config, data=data)), blocks)
 
 
@@ -182,7 +197,7 @@ def load(
 ) -> int:
     """Fill rooms of a running server and count every delivery; exit code 1 if one was lost or came twice.
 
-    Everybody comes from one address: start that server with HALFMINUTE_LIMITS_EXEMPT='["127.0.0.1/32"]'.
+    All clients have one address: start that server with HALFMINUTE_LIMITS_EXEMPT='["127.0.0.1/32"]'.
     """
     from server.loadtest.command import run_load_test  # imported here: only this command needs the client
 
@@ -202,6 +217,7 @@ def load(
 def _settings(
     config: Path | None, *, data: Path | None = None, http: str | None = None, ws: str | None = None
 ) -> Settings:
+    """Read the settings, overridden by the options of a command. Raises ConfigError, also for a bad listen address."""
     settings = read_settings(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None))
     replace = msgspec.structs.replace
     if data is not None:
@@ -218,7 +234,8 @@ def _settings(
 def _secrets_to_serve(settings: Settings) -> tuple[Secrets, list[str]]:
     """Return the secrets, and the names of those just generated.
 
-    Missing ones are generated with a private database. Raises ConfigError with a configured one.
+    Missing ones are generated with a private database. With DATABASE_URL they are not: several servers may share that
+    database, and each would accept only its own tokens. Raises ConfigError then if the JWT secret is needed.
     """
     secrets = read_secrets()
     if secrets.database_url is None:
@@ -231,6 +248,7 @@ def _secrets_to_serve(settings: Settings) -> tuple[Secrets, list[str]]:
 
 
 def _jwt_secret(settings: Settings) -> str:
+    """Return the secret that signs tokens. Raises ConfigError if tokens are signed by an issuer outside."""
     secrets, _ = _secrets_to_serve(settings)
     if secrets.jwt_secret is None:
         raise ConfigError("tokens come from a JWKS here; halfminute has no secret to sign with")
@@ -257,7 +275,7 @@ def _explain(error: BaseException) -> int:
     first = _first_of(error)
     if isinstance(first, KeyboardInterrupt):
         return 130
-    if isinstance(first, OSError) and first.errno in NOBODY_READS:
+    if isinstance(first, OSError) and first.errno in OUTPUT_LOST:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # buffered output goes there, or Python fails again at its exit
         print_error(f"cannot write the output: {first.strerror}")
     elif not isinstance(first, EXPECTED):
@@ -271,7 +289,7 @@ def _explain(error: BaseException) -> int:
 
 
 def _unavailable(error: StorageUnavailable) -> str:
-    """Return one line about an unavailable database, with DATABASE_URL if that is set."""
+    """Return one line about an unavailable database, which names the variable DATABASE_URL if that is set."""
     reason = re.sub(r"\[Errno -?\d+\] ", "", _first_line(error))
     given = bool(os.environ.get("DATABASE_URL"))
     if isinstance(error, AddressError) and given:
@@ -281,7 +299,10 @@ def _unavailable(error: StorageUnavailable) -> str:
 
 
 def _first_of(error: BaseException) -> BaseException:
-    """Return the exception that the user can act on, out of nested exception groups."""
+    """Return the exception that the user can act on, out of nested exception groups.
+
+    A cancelled nursery may raise several; Ctrl-C comes first, then an expected error, then the first of the others.
+    """
     while isinstance(error, BaseExceptionGroup):
         relevant = error.subgroup(KeyboardInterrupt) or error.subgroup(EXPECTED) or error
         error = relevant.exceptions[0]

@@ -27,7 +27,8 @@ async def serve(
     """Serve until SIGTERM, SIGINT or SIGHUP (Ctrl-C, a closed terminal), then drain; during the start, stop at once.
 
     `made` are the names of secrets just generated; `too_few_files` is a line for the user if the limit of open files
-    reduced the connections. Raises the errors of `open_database` and `open_server`.
+    reduced the connections. Further signals do not cut the drain short; it has its own deadline.
+    Raises the errors of `open_database` and `open_server`.
     """
     with trio.open_signal_receiver(*_stopping_signals()) as signals:
         async with _stoppable_start(signals) as stop:
@@ -49,7 +50,10 @@ def _stopping_signals() -> list[int]:
 
 
 class _Stop:
-    """The stop request: the first signal cancels a start, or ends the wait of a started server."""
+    """The stop request: the first signal cancels a start, or ends the wait of a started server.
+
+    A start may take long, for example while a database is migrated or a lease ends; it has no clients to drain.
+    """
 
     def __init__(self) -> None:
         self.starting = trio.CancelScope()
@@ -71,6 +75,7 @@ class _Stop:
 
 @asynccontextmanager
 async def _stoppable_start(signals: AsyncIterator[int]) -> AsyncIterator[_Stop]:
+    """Watch for signals during the block; one that arrives during the start leaves the block without an error."""
     stop = _Stop()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop.watch, signals)
@@ -80,6 +85,7 @@ async def _stoppable_start(signals: AsyncIterator[int]) -> AsyncIterator[_Stop]:
 
 
 def _open_demo_checkout(context: Context) -> None:
+    """Open the checkout that charges nobody, unless others can reach the port and would get tokens for free."""
     host = parse_address(context.settings.http.listen).host
     url = demo_url(host, context.http_port)
     if url is None:
@@ -89,6 +95,7 @@ def _open_demo_checkout(context: Context) -> None:
 
 
 def _greet(context: Context, made: list[str], too_few_files: str | None, demo: bool) -> None:
+    """Print the addresses, what the user should know of this start, and the demo users with their tokens."""
     settings = context.settings
     http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
     # With the ports that the system chose for port 0.

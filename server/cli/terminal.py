@@ -1,4 +1,7 @@
-"""Output of commands: results on standard output, errors as one line on standard error."""
+"""Output of commands: results on standard output, errors as one line on standard error.
+
+Markup and highlighting are off: a path or a token may contain brackets.
+"""
 
 import sys
 
@@ -11,5 +14,5 @@ def print_line(text: str) -> None:
 
 
 def print_error(line: str) -> None:
-    """Print one line on standard error."""
+    """Print one line on standard error, after the name of the program."""
     print(f"halfminute: {line}", file=sys.stderr)  # noqa: T201  # reason: output of a command

@@ -17,7 +17,8 @@ from server.loadtest.run import LoadRun
 def run_load_test(plan: Plan, secret: str, out: Path | None, yes_really: bool) -> int:
     """Run the plan and show the result; return the exit code, 1 if an event was lost or delivered twice.
 
-    `secret` signs the tokens of the users. `out` is a directory for the result. Raises LoadRefused.
+    `secret` signs the tokens of the users; it must be the secret of the server. `out` is a directory for the result.
+    `yes_really` allows a server on another machine. Starts trio's event loop. Raises LoadRefused.
     """
     check_plan(plan)
     check_target(plan.url, yes_really)
@@ -29,7 +30,7 @@ def run_load_test(plan: Plan, secret: str, out: Path | None, yes_really: bool) -
 
 
 def save(result: Result, directory: Path) -> None:
-    """Write `load.json` and `load.html` to a directory."""
+    """Write `load.json` and `load.html` to a directory, which is created if necessary. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "load.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
     (directory / "load.html").write_text(draw(result))

@@ -9,7 +9,11 @@ T = TypeVar("T")
 
 
 async def each(items: Iterable[T], act: Callable[[T], Awaitable[None]], at_once: int) -> None:
-    """Run `act` for each item, started in order, at most `at_once` concurrently; the first exception ends all."""
+    """Run `act` for each item, started in order, at most `at_once` concurrently.
+
+    The first exception cancels those under way and is raised in an exception group. An `act` of its own for each item,
+    as in a nursery, would start thousands of tasks at once for a large run.
+    """
     waiting = iter(items)
 
     async def work() -> None:

@@ -1,4 +1,7 @@
-"""A REST client for the server under load: keep-alive connections in a few threads."""
+"""A REST client for the server under load: keep-alive connections in a few threads.
+
+REST only sets the rooms up; the load itself is on the websockets, so the standard library's blocking client suffices.
+"""
 
 import http.client
 import json
@@ -27,7 +30,7 @@ class RequestRefused(Exception):
 
 
 class RestClient:
-    """A client of the REST API of one server."""
+    """A client of the REST API of one server, with at most AT_ONCE connections. Closed by the caller with `close`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -40,7 +43,9 @@ class RestClient:
     ) -> Body:
         """Send a request and return the JSON of the answer.
 
-        Raises RequestRefused for an error, and LoadRefused if no halfminute server answers.
+        `path` is without `/api`; `token` is sent as a bearer token, `key` as the Idempotency-Key.
+        Waits for one of AT_ONCE threads. Cancellation waits for the answer. Raises RequestRefused for an error, and
+        LoadRefused if no halfminute server answers within ANSWER_SECONDS.
         """
         headers = {"Content-Type": "application/json"}
         if token is not None:
@@ -70,6 +75,7 @@ class RestClient:
         return found
 
     def _take(self) -> http.client.HTTPConnection:
+        """An idle connection that the server has not closed yet, or a new one."""
         while self._idle:
             connection, since = self._idle.pop()
             if time.monotonic() - since < IDLE_SECONDS:

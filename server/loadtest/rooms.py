@@ -1,4 +1,7 @@
-"""The rooms of a load run: sets up, opens and ends calls and streams with their members."""
+"""The rooms of a load run: sets up, opens and ends calls and streams with their members.
+
+A few *active* members of each room send commands; all others are *passive* and only count what they receive.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,7 +17,10 @@ JOINED_AT_ONCE = 64  # an inbox holds 256 inputs (rooms.inbox), and other member
 
 
 class LoadRoom(Protocol):
-    """A room with all its members: `prepare`, connect the members, `open`, `end`; each may raise RequestRefused."""
+    """A room with all its members. LoadRun calls `prepare`, connects the members, and calls `open` and `end`.
+
+    Each method may raise RequestRefused, and LoadRefused if the server does not answer.
+    """
 
     owner: ActiveMember
     fans: Sequence[ActiveMember]
@@ -34,7 +40,7 @@ class LoadRoom(Protocol):
 
 
 class CallRoom:
-    """A call of a fan and a creator; further members are more devices of these two."""
+    """A call of a fan and a creator; further members are more devices of these two. The fan measures the blocks."""
 
     def __init__(
         self,
@@ -53,10 +59,12 @@ class CallRoom:
         fan.blocks = BlockClock()
 
     async def prepare(self, users: LoadUsers) -> None:
+        """Make the owner a creator and credit the fan."""
         await users.make_creator(self.owner.token, self._room_no)
         await users.give_tokens(self.fans[0].user_id)
 
     async def open(self) -> None:
+        """Start the call, accept it, and join both parties and their further devices. Raises NotJoined."""
         fan = self.fans[0]
         body = {"creatorId": str(self.owner.user_id)}
         call = await self._rest.ask("POST", "/calls/init", fan.token, body, key=f"call {self._room_no}")
@@ -66,6 +74,7 @@ class CallRoom:
         await _join_all(self, call["channel"])
 
     async def end(self) -> None:
+        """End the call by the fan's command over the websocket; a failure is counted and not raised."""
         await self.fans[0].do("call:end", callId=self._call_id)
 
 
@@ -88,19 +97,22 @@ class StreamRoom:
         self._stream_id = ""
 
     async def prepare(self, users: LoadUsers) -> None:
+        """Make the owner a creator and credit the fans."""
         await users.make_creator(self.owner.token, self._room_no)
         for fan in self.fans:
             await users.give_tokens(fan.user_id)
 
     async def open(self) -> None:
+        """Announce and start the stream, and join all members. Raises NotJoined."""
         body = {"title": f"Load {self._room_no}", "type": "public"}
-        made = await self._rest.ask("POST", "/streams", self.owner.token, body)
-        stream = made["stream"]
+        announced = await self._rest.ask("POST", "/streams", self.owner.token, body)
+        stream = announced["stream"]
         self._stream_id = stream["id"]
         await self._rest.ask("POST", f"/streams/{self._stream_id}/start", self.owner.token)
         await _join_all(self, stream["channel"])
 
     async def end(self) -> None:
+        """End the stream over REST."""
         await self._rest.ask("POST", f"/streams/{self._stream_id}/end", self.owner.token)
 
 
@@ -121,6 +133,10 @@ def positions(room: LoadRoom) -> list[ReadPosition]:
 
 
 def missing(room: LoadRoom) -> int:
-    """Return the number of deliveries that some member has received and others have not."""
+    """Return the number of deliveries that some member has received and others have not.
+
+    All members of a room receive the same numbered events, so the highest number is what each should have reached.
+    An event that nobody received is not noticed here, but by the gap when the next one arrives.
+    """
     received = [position.seq for position in positions(room)]
     return sum(max(received) - seq for seq in received)

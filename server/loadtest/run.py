@@ -1,4 +1,8 @@
-"""A load run: connect, set up rooms, send traffic, end the rooms, and check that every event was delivered."""
+"""A load run: connect, set up rooms, send traffic, end the rooms, and check that every event was delivered.
+
+Everything runs in one process and one event loop, so the load program itself may become the bottleneck; it measures
+its own CPU time and lateness and reports them beside the server's figures.
+"""
 
 import gc
 import itertools
@@ -19,7 +23,7 @@ from server.loadtest.users import ActiveMember, LoadUsers
 
 PREPARED_AT_ONCE = 8  # rooms: as many as there are requests at once
 CONNECTED_AT_ONCE = 32  # handshakes under way: enough to keep a server busy, too few to time out
-OPENED_AT_ONCE = 32
+OPENED_AT_ONCE = 32  # rooms that are being opened or ended
 LEAVING_AT_ONCE = 64  # each waits for the server's Close frame
 RING_SECONDS_MAX = (
     10.0  # calls start evenly over a block, at most this long, so that their blocks are not due all at once
@@ -29,7 +33,10 @@ LOOK_SECONDS = 0.05  # between two checks whether every event has arrived
 
 
 class LoadRun:
-    """One load run; `phase`, `opened`, `connected` and `counts` may be read while it runs."""
+    """One load run; `phase`, `opened`, `connected` and `counts` may be read while it runs.
+
+    `secret` signs the users' tokens. The caller closes `rest`. A run is used once.
+    """
 
     def __init__(self, plan: Plan, secret: str, rest: RestClient) -> None:
         self.plan = plan
@@ -50,7 +57,11 @@ class LoadRun:
         return len(self._open_rooms)
 
     async def run(self, yes_really: bool) -> Result:
-        """Run the plan and return its figures. Raises LoadRefused if nothing can be measured."""
+        """Run the plan and return its figures. Raises LoadRefused if nothing can be measured.
+
+        Rooms that cannot be opened, lost connections and refused commands are counted and do not end the run.
+        Cancelled, it closes all connections; the server's rooms then end by its own rules.
+        """
         raise_file_limit()
         config = await self._rest.ask("GET", "/config")
         check_target(config["websocketUrl"], yes_really)
@@ -66,6 +77,7 @@ class LoadRun:
         return result
 
     async def _carry_out(self, nursery: trio.Nursery) -> Result:
+        """Run the phases one after the other. Members reconnect in `nursery` until the caller cancels it."""
         connects_per_second = await self._connect_all(nursery)
         self.phase = "users get their tokens"
         await each(self._rooms, self._prepare, PREPARED_AT_ONCE)
@@ -140,6 +152,7 @@ class LoadRun:
             raise LoadRefused(f"no room opened: {', '.join(self.counts.errors)}")
 
     async def _open(self, room: LoadRoom) -> None:
+        """Open a room; count the reason if that fails, and go on without the room."""
         try:
             await room.open()
         except* (RequestRefused, NotJoined, trio.TooSlowError) as failed:
@@ -148,6 +161,7 @@ class LoadRun:
             self._open_rooms.append(room)
 
     async def _run_traffic(self) -> Reading:
+        """Send the planned traffic and sample its figures; return the counts of this phase alone."""
         gc.freeze()  # present objects live to the end; collecting them again would only add delays
         del self.counts.own_lateness[:]
         began = read(self.counts)

@@ -1,4 +1,8 @@
-"""The traffic of a load run: tips and chat messages at an even rate, independent of the speed of answers."""
+"""The traffic of a load run: tips and chat messages at an even rate, independent of the speed of answers.
+
+A sender that waits for each answer would slow down together with the server and hide its delays ("coordinated
+omission").
+"""
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -14,7 +18,10 @@ UNDER_WAY_MAX = 1000  # unanswered commands; beyond, further ones are counted as
 
 
 class Traffic:
-    """Sends tips and chat messages to all rooms in turn, from a different member each time."""
+    """Sends tips and chat messages to all rooms in turn, from a different member each time.
+
+    Owners send no tips, since nobody can pay themselves.
+    """
 
     def __init__(self, rooms: Sequence[LoadRoom], plan: Plan, counts: LoadCounts) -> None:
         self._plan = plan
@@ -24,7 +31,7 @@ class Traffic:
         self._under_way = 0
 
     async def run(self) -> None:
-        """Send for the planned time, then wait until all commands are answered."""
+        """Send for the planned time, then wait until all commands are answered or have timed out."""
         ends_at = trio.current_time() + self._plan.seconds
         async with trio.open_nursery() as nursery:
             nursery.start_soon(

@@ -1,4 +1,7 @@
-"""The users of a load run, and the room members that send commands."""
+"""The users of a load run, and the room members that send commands.
+
+Users need no registration: the server creates a user with the first valid token, and this program has its secret.
+"""
 
 import time
 from uuid import UUID
@@ -21,7 +24,7 @@ TIP_TOKENS = 1
 
 
 class LoadUsers:
-    """Creates users, their tokens, and the creators and credits that a room needs."""
+    """Creates users, their tokens, and the creators and credits that a room needs; credits come from a new operator."""
 
     def __init__(self, secret: str, rest: RestClient) -> None:
         self._secret = secret
@@ -42,13 +45,16 @@ class LoadUsers:
         await self._rest.ask("PUT", "/creators/me", token, body)
 
     async def give_tokens(self, user_id: UUID) -> None:
-        """Credit a user with FAN_TOKENS, as an operator. Raises RequestRefused, LoadRefused."""
+        """Credit a user with FAN_TOKENS, as an operator, once. Raises RequestRefused, LoadRefused."""
         body = {"userId": str(user_id), "tokens": FAN_TOKENS, "reason": "a load run"}
         await self._rest.ask("POST", "/admin/credits", self._operator, body, key=f"load {user_id}")
 
 
 class ActiveMember:
-    """A room member that sends commands, and counts the events that it receives."""
+    """A room member that sends commands, and counts the events that it receives.
+
+    It has a full client with answers and timeouts, which costs more than a PassiveMember.
+    """
 
     def __init__(
         self, nursery: trio.Nursery, url: str, encoding: Encoding, users: LoadUsers, counts: LoadCounts
@@ -72,7 +78,10 @@ class ActiveMember:
         await self.client.open()
 
     async def keep_connected(self) -> None:
-        """Reconnect and resume whenever the connection is lost, until a close code forbids it."""
+        """Reconnect and resume whenever the connection is lost, until a close code forbids it.
+
+        Each loss is counted as an error with its code; a session that ends for good leaves its room incomplete.
+        """
         while True:
             code = await self.client.wait_closed()
             self._counts.errors[f"closed with {code}"] += 1
@@ -81,7 +90,7 @@ class ActiveMember:
             await reconnect(self._resume, self._counts)
 
     async def join(self, channel: str) -> bool:
-        """Join a room; return whether that succeeded."""
+        """Join a room; return whether that succeeded. A failure is counted."""
         self.channel = channel
         return await self.do("room:join", channel=channel)
 
@@ -99,7 +108,7 @@ class ActiveMember:
         await self.do("chat:send", channel=self.channel, text="what a load")
 
     async def do(self, command: str, **fields: object) -> bool:
-        """Send a command and return whether it succeeded; a failure is counted by its error."""
+        """Send a command and return whether it succeeded; a failure is counted by its error, and not raised."""
         self._counts.sent[command] += 1
         try:
             answer = await self.client.ask(command, **fields)
@@ -123,6 +132,7 @@ class ActiveMember:
             self._counts.errors["a room was lost on reconnecting"] += 1
 
     def _on_event(self, event: Event) -> None:
+        """Count a sequenced event, and take the times of blocks and of the member's own tips."""
         if "seq" not in event or event["type"] == "room:joined":
             return
         self._counts.deliveries += 1

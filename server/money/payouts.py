@@ -1,5 +1,7 @@
 """Payouts: reserved, booked, settled by an operator, and returned if rejected.
 
+A payout is first stored as reserved, so that its terms are fixed, and then booked: a posting moves the tokens from the
+creator's wallet to the system wallet PAYOUTS. The server pays nobody; an operator does, and then settles the payout.
 Every step is idempotent under its posting key, so the next request or maintenance round completes one that a crash
 interrupted.
 """
@@ -29,7 +31,11 @@ log = structlog.get_logger(__name__)
 
 
 class Payouts:
-    """Requests, books and returns payouts on the terms of `[payouts]`."""
+    """Requests, books and returns payouts on the terms of `[payouts]`.
+
+    REST routes call it, and maintenance calls `give_back_rejected`. The storage of settlements is in
+    `storage/market/payouts.py`.
+    """
 
     def __init__(self, postgres: Postgres, actor: StorageActor, terms: PayoutSettings) -> None:
         self._postgres = postgres
@@ -39,11 +45,13 @@ class Payouts:
     async def request(self, creator_id: UserId, tokens: int, key: PostingKey) -> Payout | Refusal:
         """Move tokens from the creator's wallet to a payout, once under this key.
 
-        First books payouts of this creator that a crash left reserved. Returns the refusal if the terms or the balance
-        do not allow the payout. Raises StorageUnavailable; cancelled, the payout may be reserved or booked.
+        First books payouts of this creator that a crash left reserved, whose tokens are still in the wallet.
+        Returns the refusal if the terms or the balance do not allow the payout, and the earlier payout if the key was
+        used for the same request. Raises StorageUnavailable; after that or a cancellation the payout may be reserved or
+        booked, and the same request under the same key returns it.
         """
-        for left in await unbooked_payouts(self._postgres, creator_id):
-            await self._book(left)
+        for unbooked in await unbooked_payouts(self._postgres, creator_id):
+            await self._book(unbooked)
         terms = self._terms
         new = NewPayout(
             id=new_uuid(),
@@ -55,13 +63,17 @@ class Payouts:
             cents=tokens * terms.cents_per_token,
             currency=terms.currency,
         )
-        wish = await reserve_payout(self._postgres, new)
-        if isinstance(wish, Refusal) or wish.balance_after is not None:
-            return wish
-        return await self._book(wish)
+        reserved = await reserve_payout(self._postgres, new)
+        if isinstance(reserved, Refusal) or reserved.balance_after is not None:  # refused, or booked before
+            return reserved
+        return await self._book(reserved)
 
     async def give_back(self, payout: Payout) -> None:
-        """Return the tokens of a rejected payout, once. Raises StorageUnavailable."""
+        """Return the tokens of a rejected payout to the creator's wallet, once; they repay debts first.
+
+        `cut_tokens`, by which refunds have reduced the payout, are not returned. A failure that is no outage is logged
+        for operators, and maintenance tries again. Raises StorageUnavailable.
+        """
         posting = Posting(
             key=refund_key(payout.posting_key),
             kind=Kind.REFUND,
@@ -81,24 +93,25 @@ class Payouts:
         for payout in await payouts_owed_back(self._postgres):
             await self.give_back(payout)
 
-    async def _book(self, wish: Payout) -> Payout | Refusal:
-        receipt = (await self._actor.post([_posting(wish)]))[0]
+    async def _book(self, reserved: Payout) -> Payout | Refusal:
+        """Post a reserved payout; abandon it if the posting is refused, so that its key can be used again."""
+        receipt = (await self._actor.post([_posting(reserved)]))[0]
         if receipt.paid:
-            booked = await find_payout(self._postgres, wish.id)
+            booked = await find_payout(self._postgres, reserved.id)
             assert booked is not None, "its posting is in the journal"
             return booked
-        await abandon_payout(self._postgres, wish.id)
+        await abandon_payout(self._postgres, reserved.id)
         return _refusal(receipt)
 
 
-def _posting(wish: Payout) -> Posting:
+def _posting(reserved: Payout) -> Posting:
     return Posting(
-        key=wish.posting_key,
+        key=reserved.posting_key,
         kind=Kind.PAYOUT,
-        debit=wish.creator_id,
+        debit=reserved.creator_id,
         credit=PAYOUTS,
-        tokens=wish.tokens,
-        ref_id=wish.id,
+        tokens=reserved.tokens,
+        ref_id=reserved.id,
         content=content_digest("payout"),
     )
 

@@ -1,4 +1,8 @@
-"""Refunds blocks that are stored as due: a server had no time to refund them, or their payee could not cover them."""
+"""Refunds blocks that are stored as due: a server had no time to refund them, or their payee could not cover them.
+
+A payee who ends a call within `payee_end_seconds` of a block's start owes that block (contract.md, A payee who ends).
+The room stores the refund as due before it posts it, so that neither a crash nor an empty wallet cancels it.
+"""
 
 from collections.abc import Sequence
 
@@ -15,9 +19,10 @@ log = structlog.get_logger(__name__)
 
 
 async def give_back_blocks(postgres: Postgres, actor: StorageActor, blocks: Sequence[PostingKey]) -> None:
-    """Refund blocks of one payee. A part that the payee cannot cover is logged for operators and tried again later.
+    """Refund blocks of one payee, given by their posting keys, and settle those that are refunded in full.
 
-    Idempotent. Raises StorageUnavailable.
+    A part that the payee cannot cover stays due: it is logged for operators, and tried again when the payee earns.
+    Idempotent. Raises StorageUnavailable; the blocks then stay due. The same holds after cancellation.
     """
     refunded = await actor.refund(blocks, REASON)
     await settle_refunds_due(postgres, blocks)
@@ -26,6 +31,6 @@ async def give_back_blocks(postgres: Postgres, actor: StorageActor, blocks: Sequ
 
 
 async def give_back_due(postgres: Postgres, actor: StorageActor) -> None:
-    """Refund all due blocks of all rooms. Raises StorageUnavailable."""
+    """Refund the due blocks of all rooms, payee by payee. Called by maintenance. Raises StorageUnavailable."""
     for due in await find_refunds_due(postgres):
         await give_back_blocks(postgres, actor, due.paid)

@@ -1,5 +1,6 @@
 """Settles tickets outside of rooms: releases them to creators, or refunds them to their buyers.
 
+The price of a ticket is in escrow until its stream has been live for long enough (contract.md, Tickets).
 Due work is stored in the database, so the next round of any server does what a crash interrupted.
 """
 
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 class Tickets:
     """Releases and refunds tickets.
 
+    Rooms call `release` and `give_back`, REST routes call `settle`, and one task of maintenance runs the rounds.
     Every method is idempotent and may be cancelled: a later round completes its work.
     """
 
@@ -45,11 +47,14 @@ class Tickets:
         self._wanted = trio.Event()
 
     def look(self) -> None:
-        """Start the next round at once, because tickets may be due."""
+        """Start the next round at once, because tickets may be due. Returns at once; further calls add no rounds."""
         self._wanted.set()
 
     async def next_round(self) -> None:
-        """Wait for `look`, at most ROUND_SECONDS, then settle all due tickets. Raises StorageUnavailable."""
+        """Wait for `look`, at most ROUND_SECONDS, then settle all due tickets.
+
+        First ends streams that were not started within `stream_expiry_days`. Raises StorageUnavailable.
+        """
         with trio.move_on_after(ROUND_SECONDS):
             await self._wanted.wait()
         self._wanted = trio.Event()
@@ -61,7 +66,7 @@ class Tickets:
             await self._give_back([due.key], REMOVED)
 
     async def settle(self, stream_id: RoomId) -> None:
-        """Release the tickets of an ended stream if they are earned, else refund them.
+        """Release the tickets of an ended stream if they are earned, else refund them. Does nothing for a live stream.
 
         Raises StorageUnavailable.
         """
@@ -70,20 +75,24 @@ class Tickets:
             await self._settle(stream)
 
     async def release(self, stream_id: RoomId, epoch: int | None = None) -> bool:
-        """Credit a stream's tickets to its creator, those in escrow and later ones. Raises StorageUnavailable.
+        """Credit a stream's tickets to its creator: those in escrow now, and each that is sold later at its sale.
 
-        Returns False, with nothing done, if the room has a later epoch than `epoch`.
+        Returns False, with nothing done, if the room has a later epoch than `epoch`; None skips this check, for a
+        stream without a live room. Raises StorageUnavailable.
         """
         return await self._actor.release(stream_id, epoch) is not None
 
     async def give_back(self, stream_id: RoomId, user_id: UserId) -> None:
-        """Refund a user's ticket to a stream, if there is one. Raises StorageUnavailable."""
+        """Refund the ticket of a user whom the creator removed or blocked, if there is one. Raises StorageUnavailable.
+
+        After the release the refund is taken from the creator's balance. What that does not cover is reported.
+        """
         await self._give_back(await find_tickets(self._postgres, stream_id, user_id), REMOVED)
 
     async def _settle(self, stream: StreamInEscrow) -> None:
-        if (
-            stream.end_reason in NEVER_STARTED
-        ):  # including tickets sold before escrow existed, which were credited at once
+        """Refund all tickets of a stream that never started; release earned ones; refund the rest after its end."""
+        if stream.end_reason in NEVER_STARTED:
+            # Includes tickets that were sold before escrow existed and credited at once.
             tickets = await find_tickets(self._postgres, stream.stream_id)
             await self._give_back(tickets, NEVER_STARTED[stream.end_reason])
         elif stream.released or (stream.end_reason is not None and are_earned(stream.present, self._rules)):

@@ -1,4 +1,8 @@
-"""A websocket client on trio: one session, which survives lost connections."""
+"""A websocket client on trio: one session, which survives lost connections.
+
+The load run and the tests use it. It follows the served documents and none of the server's code but the encodings, so
+that a mistake of the server is not repeated here.
+"""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -50,16 +54,22 @@ class AnswerTimeout(Exception):
 
 
 class OutOfOrder(Exception):
-    """An event of a room was missing or arrived twice."""
+    """An event of a room was missing or arrived twice; the message names each room with its counts."""
 
 
 def may_reconnect(code: int | None) -> bool:
-    """Return whether a client should reconnect after this close code; None is a broken network."""
+    """Return whether a client should reconnect after this close code; None is a broken network.
+
+    Decides by the ranges of contract.md, Close codes, so that codes that are added later need no change of clients.
+    """
     return code in (None, GOING_AWAY, ABNORMAL_CLOSURE, *SERVER_FAULTS) or code in RECONNECT_CODES
 
 
 class Client:
     """One session, over one connection at a time; its reader runs in the nursery that it is given.
+
+    With `by_header` the handshake carries the token, otherwise `session:open` does. It does not reconnect by itself:
+    after `wait_closed` the caller decides, by `may_reconnect`, whether to call `resume`.
 
     `on_event` is called with each event in the order of arrival; it must not block (`send_nowait` of a memory channel
     will do). An answer to `ask` goes to its caller alone. The last `kept` events are kept for `wait_for`, which returns
@@ -98,15 +108,24 @@ class Client:
     # Connections
 
     async def open(self) -> Event:
-        """Connect, and open a session. Raises OSError, Rejected or Disconnected."""
+        """Connect, open a session, and return `session:ready`.
+
+        Raises OSError, Rejected, Disconnected, or AnswerTimeout.
+        """
         return await self._connect(None)
 
     async def resume(self) -> Event:
-        """Reconnect and resume the session: missed events arrive first, rooms in `lost` must be joined again."""
+        """Reconnect and resume the session: missed events arrive first, rooms in `lost` must be joined again.
+
+        Returns `session:ready`, whose `resumed` is False for a new session, and raises as `open` does.
+        """
         return await self._connect({"sessionId": self.ready["sessionId"], "channels": self.positions.resume_points()})
 
     async def close(self, code: int = NORMAL) -> None:
-        """Close the connection, and wait for the server's Close frame, at most CLOSE_SECONDS."""
+        """Close the connection, and wait for the server's Close frame, at most CLOSE_SECONDS.
+
+        With NORMAL the server ends the session. Does nothing without a connection.
+        """
         if self._websocket is not None:
             websocket = self._websocket
             with trio.move_on_after(CLOSE_SECONDS):
@@ -120,7 +139,7 @@ class Client:
             await self._closed.wait()
 
     async def wait_closed(self) -> int | None:
-        """Wait until either side has closed the connection; return the close code."""
+        """Wait until either side has closed the connection; return the close code, None without a Close frame."""
         await self._closed.wait()
         return self.close_code
 
@@ -145,7 +164,11 @@ class Client:
             raise Disconnected(self.close_code, self.close_reason) from None
 
     async def ask(self, kind: str, **fields: Any) -> Event:
-        """Send a command and return its answer, which may be an error. Raises Disconnected, AnswerTimeout."""
+        """Send a command and return its answer, which may be an error. Raises Disconnected, AnswerTimeout.
+
+        Several commands may wait at once; each has a `ref` of its own. After an exception or a cancellation the command
+        may have been carried out all the same.
+        """
         self._refs += 1
         ref = f"r{self._refs}"
         awaited = self._asked[ref] = _Awaited(kind, {})
@@ -166,9 +189,9 @@ class Client:
         return answer
 
     async def wait_for(self, kind: str, seconds: float = ANSWER_SECONDS, **fields: Any) -> Event:
-        """Return the first event of this type with these fields that no other caller has got.
+        """Return the first event of this type with these fields that was not returned to another caller.
 
-        Raises Disconnected, AnswerTimeout.
+        Events that arrived before the call count as well, as far as they are kept. Raises Disconnected, AnswerTimeout.
         """
         awaited = _Awaited(kind, fields)
         for event in self.kept:
@@ -190,8 +213,8 @@ class Client:
             return awaited.event
         if awaited.over.is_set():
             raise Disconnected(self.close_code, self.close_reason)
-        came = [event["type"] for event in self.kept]
-        raise AnswerTimeout(f"{awaited.kind} did not come with {awaited.fields}; what came: {came}")
+        received = [event["type"] for event in self.kept]
+        raise AnswerTimeout(f"{awaited.kind} did not come with {awaited.fields}; what came: {received}")
 
     # Connection
 
@@ -204,6 +227,7 @@ class Client:
         return await self.wait_for("session:ready")
 
     async def _shake_hands(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Open a socket and do the handshake in the reader's task. Raises OSError, Rejected, Disconnected."""
         self._stream = await _open_stream(self._url)
         with trio.move_on_after(HANDSHAKE_SECONDS) as waited:
             try:
@@ -247,6 +271,7 @@ class Client:
             self._note_closed(websocket, code, reason or "")
 
     def _handle(self, event: Event) -> None:
+        """Count an event, and pass it on: an answer to its `ask` alone, any other one to `on_event` and one waiter."""
         self.positions.take(event)
         if event["type"] == "session:ready":
             self.ready = event

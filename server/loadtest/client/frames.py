@@ -1,4 +1,8 @@
-"""A minimal websocket client: unfragmented frames in both directions (RFC 6455)."""
+"""A minimal websocket client: unfragmented frames in both directions (RFC 6455).
+
+For passive members, of which a process holds thousands: a full websocket library takes many times the memory and CPU.
+It relies on this server's frames and is no general client.
+"""
 
 from urllib.parse import urlsplit
 
@@ -19,7 +23,8 @@ class HandshakeError(Exception):
 async def shake_hands(url: str, encoding: Encoding, token: str | None = None) -> tuple[trio.socket.SocketType, bytes]:
     """Open a websocket; return the socket and the bytes that followed the handshake.
 
-    `token` is sent as a bearer token. Raises HandshakeError, OSError.
+    `token` is sent as a bearer token. The accept key of the answer is not checked, and wss is not supported.
+    Raises HandshakeError, OSError. The socket is closed after an exception or a cancellation.
     """
     address = urlsplit(url)
     sock = trio.socket.socket()
@@ -43,7 +48,7 @@ class Frames:
         self._bytes = bytearray()
 
     def take(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Return the frames that `data` completes, as opcode and payload."""
+        """Return the frames that `data` completes, as opcode and payload; the rest is kept for the next call."""
         self._bytes += data
         frames, begin = [], 0
         while (position := self._payload_at(begin)) is not None:
@@ -66,7 +71,10 @@ class Frames:
 
 
 def masked_frame(opcode: int, payload: bytes) -> bytes:
-    """Return a masked frame with FIN, as clients must send it."""
+    """Return a masked frame with FIN, as clients must send it (RFC 6455 §5.3).
+
+    A client should choose random masks, against caches that mistake frames for HTTP; a load test needs none.
+    """
     length = len(payload)
     if length < 126:
         head = bytes((_FIN | opcode, _MASKED | length))
@@ -78,6 +86,7 @@ def masked_frame(opcode: int, payload: bytes) -> bytes:
 
 
 async def _read_head(sock: trio.socket.SocketType) -> tuple[bytes, bytes]:
+    """The head of the server's answer, and what followed it. Raises HandshakeError at the end of the input."""
     answer = b""
     while b"\r\n\r\n" not in answer:
         data = await sock.recv(READ_BYTES)

@@ -1,4 +1,7 @@
-"""Passive room members, thousands at little cost: one task reads all their sockets."""
+"""Passive room members, thousands at little cost: one task reads all their sockets.
+
+A task and a library object for each member would make the load program slower than the server that it measures.
+"""
 
 import select
 import socket
@@ -47,7 +50,10 @@ class Head(msgspec.Struct, rename="camel"):
 
 
 class PassiveMember:
-    """A member that joins a room and counts the events that it receives."""
+    """A member that joins a room and counts the events that it receives.
+
+    After a lost connection it resumes its session, and so notices events that are missing. It has no task of its own.
+    """
 
     __slots__ = (
         "_answered",
@@ -77,7 +83,7 @@ class PassiveMember:
         self._frames = Frames()
 
     async def connect(self) -> None:
-        """Open a session, or resume the lost one. Raises one of NOT_CONNECTED."""
+        """Open a session, or resume the lost one, and wait for `session:ready`. Raises one of NOT_CONNECTED."""
         sock, unread = await shake_hands(self._passive_members.url, self._passive_members.encoding)
         self._sock, self._frames = socket.socket(fileno=sock.detach()), Frames()
         self.opened, self.over, self.close_code = False, trio.Event(), None
@@ -99,11 +105,11 @@ class PassiveMember:
             raise NotJoined
 
     def send_close(self) -> None:
-        """Send a Close frame, so that the server does not keep the session."""
+        """Send a Close frame, so that the server does not keep the session. Does not wait for an answer."""
         self._send(CLOSE, NORMAL.to_bytes(2, "big"))
 
     def read(self) -> bool:
-        """Read and handle the available bytes; return False if the connection has ended."""
+        """Read and handle the available bytes, at most READ_BYTES; return False if the connection has ended."""
         try:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -159,7 +165,10 @@ class PassiveMember:
 
 
 class PassiveMembers:
-    """All passive members; one epoll object watches their sockets, and trio waits for that object."""
+    """All passive members; one epoll object watches their sockets, and trio waits for that object.
+
+    `head` is the struct that events are decoded into. Members reconnect in `nursery`. Linux only.
+    """
 
     def __init__(
         self, url: str, encoding: Encoding, counts: LoadCounts, nursery: trio.Nursery, head: type[Head] = Head
@@ -203,6 +212,7 @@ class PassiveMembers:
             self._epoll.close()
 
     def _forget(self, member: PassiveMember, sock: socket.socket) -> None:
+        """Close the socket of a lost connection, count it, and let the member reconnect if its code allows that."""
         del self._by_fd[sock.fileno()]
         sock.close()  # this also removes it from the epoll object
         self.counts.errors[f"closed with {member.close_code or ABNORMAL_CLOSURE}"] += 1

@@ -1,10 +1,17 @@
-"""Read positions of a client in its rooms: checks that every event arrives once and in order."""
+"""Read positions of a client in its rooms: checks that every event arrives once and in order.
+
+The sequence numbers of a room count from 1 without holes for each epoch (contract.md, Messages), so a client needs no
+list of the events to know that one is missing.
+"""
 
 from typing import Any
 
 
 class ReadPosition:
-    """The read position of one member in one room, with counts of lost and doubled events."""
+    """The read position of one member in one room, with counts of lost and doubled events.
+
+    `epoch` is 0 before the first join. `first_fault` describes the first event that was out of order.
+    """
 
     __slots__ = ("doubled", "epoch", "first_fault", "lost", "received", "seq")
 
@@ -21,7 +28,7 @@ class ReadPosition:
         self.epoch, self.seq = epoch, seq
 
     def take(self, seq: int) -> None:
-        """Count a sequenced event, and detect gaps and repeats."""
+        """Count a sequenced event, and detect gaps and repeats. After a gap, the count continues behind it."""
         self.received += 1
         if seq == self.seq + 1:
             self.seq = seq

@@ -15,7 +15,11 @@ PAUSE_SECONDS_MAX = 5.0  # a session is kept for two minutes: more than twenty t
 
 
 async def reconnect(connect: Callable[[], Awaitable[object]], counts: LoadCounts) -> None:
-    """Call `connect` until it succeeds or the task is cancelled; pauses double up to PAUSE_SECONDS_MAX."""
+    """Call `connect` until it succeeds or the task is cancelled; pauses double up to PAUSE_SECONDS_MAX.
+
+    The pauses are random, so that the clients of a stopped server do not all return at the same moment.
+    An exception other than NOT_CONNECTED is a bug, and is raised.
+    """
     pause = FIRST_PAUSE_SECONDS
     while True:
         await trio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # reason: spreads the reconnects

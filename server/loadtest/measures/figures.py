@@ -1,4 +1,7 @@
-"""The counts of a load run, and its result."""
+"""The counts of a load run, and its result.
+
+Every time is kept for its percentiles, since a histogram with fixed buckets would round the tail away.
+"""
 
 from array import array
 from collections import Counter
@@ -11,7 +14,10 @@ from server.loadtest.measures.plan import Plan
 
 
 class LoadCounts:
-    """The running counts of all members of a run; times are in milliseconds."""
+    """The running counts of all members of a run; times are in milliseconds.
+
+    One object serves the whole run. All members add to it from one event loop, so it needs no lock.
+    """
 
     def __init__(self) -> None:
         self.deliveries = 0  # sequenced events, counted at each member
@@ -87,7 +93,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> str:
-        """Return the result as a sentence."""
+        """Return the result as a sentence, for the terminal and the page."""
         if not self.faults:
             return "Every delivery came once and in order, and every command was answered."
         return f"FAILS: {', '.join(f'{count:,} {name}' for name, count in self.faults.items())}."
@@ -102,7 +108,10 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 def percentile(ordered: Sequence[float], per_cent: int) -> float:
-    """Return a percentile by nearest rank; computed in integers, since 0.07 * 200 exceeds 14 as a float."""
+    """Return a percentile of sorted values, of which there is at least one, by nearest rank.
+
+    The rank is computed in integers, since 0.07 * 200 exceeds 14 as a float.
+    """
     return ordered[max(0, -(-per_cent * len(ordered) // 100) - 1)]
 
 

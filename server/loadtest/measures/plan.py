@@ -1,4 +1,7 @@
-"""The plan of a load run, and its limits."""
+"""The plan of a load run, and its limits.
+
+The limits are those of the load program, not of the server: a larger plan would measure the program instead.
+"""
 
 from ipaddress import ip_address
 from typing import Literal
@@ -22,7 +25,11 @@ class LoadRefused(Exception):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The size of a load run; `tips_per_second` and `chats_per_second` are sums over all rooms."""
+    """The size of a load run; `tips_per_second` and `chats_per_second` are sums over all rooms.
+
+    `members` is the number of connections in each room, its owner included. `seconds` is the duration of the traffic,
+    without setup and end.
+    """
 
     url: str
     rooms: int
@@ -51,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_plan(plan: Plan) -> None:
-    """Raises LoadRefused for a plan beyond the limits."""
+    """Check a plan. Raises LoadRefused for one beyond the limits, with the name of the option."""
     if plan.members < 2:
         raise LoadRefused("--members must be at least 2: who pays, and who is paid")
     if plan.kind != "streams" and plan.members > CALL_MEMBERS_MAX:
@@ -68,7 +75,11 @@ def check_plan(plan: Plan) -> None:
 
 
 def check_target(url: str, yes_really: bool) -> None:
-    """Raises LoadRefused for another machine without `yes_really`: a load run would be an attack on its owner."""
+    """Check the address of the server, of REST or of the websocket.
+
+    Raises LoadRefused for another machine without `yes_really`, because a load run against it would be an attack on its
+    owner, and for https and wss, which passive members cannot use.
+    """
     address = urlsplit(url)
     if address.scheme not in ("http", "ws") or address.hostname is None:
         raise LoadRefused(f"{url!r} is no plain address, as http://127.0.0.1:8000 is one")

@@ -1,4 +1,7 @@
-"""Measures the load program itself: CPU, memory, its own lateness, and the counts of every second."""
+"""Measures the load program itself: CPU, memory, its own lateness, and the counts of every second.
+
+If the program is late by itself, or uses a whole core, its round trips say little about the server.
+"""
 
 import resource
 import time
@@ -9,7 +12,7 @@ import trio
 from server.loadtest.measures.figures import LoadCounts, Sample
 
 SAMPLE_SECONDS = 1.0
-OWN_CLOCK_SECONDS = 0.02
+OWN_CLOCK_SECONDS = 0.02  # between two measurements of its own lateness
 KIB_A_MIB = 1024
 
 
@@ -71,6 +74,6 @@ def memory_mib() -> float:
 
 
 def raise_file_limit() -> None:
-    """Raise the limit of open files to the hard limit."""
+    """Raise the limit of open files to the hard limit: each member has a socket."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,4 +1,7 @@
-"""Renders a load run as one self-contained HTML page with figures and four diagrams."""
+"""Renders a load run as one self-contained HTML page with figures and four diagrams.
+
+The diagrams are inline SVG, so the page can be sent or kept without other files.
+"""
 
 from collections.abc import Sequence
 from html import escape
@@ -25,7 +28,7 @@ svg .grid { stroke: #e3e9ee } svg .line { fill: none; stroke: #2a6f97; stroke-wi
 
 
 def draw(result: Result) -> str:
-    """Return the HTML document of a result."""
+    """Return the HTML document of a result; texts of the server, such as error codes, are escaped."""
     plan = result.plan
     title = f"{result.rooms:,} rooms ({plan.kind}) with {result.members:,} members for {result.seconds:g} seconds"
     pictures = (

@@ -14,7 +14,7 @@ WIDTH = 120  # without a terminal
 
 
 class Screen:
-    """The progress of a run, rendered by rich."""
+    """The progress of a run, rendered by rich; reads the run's counts whenever it is drawn."""
 
     def __init__(self, run: LoadRun) -> None:
         self._run = run

@@ -1,4 +1,8 @@
-"""The demo payment provider: its checkout is a page of this server, and nobody is charged."""
+"""The demo payment provider: its checkout is a page of this server, and nobody is charged.
+
+`halfminute serve --demo` opens it, and only on a loopback address. Everything after the checkout is the same as with a
+real provider.
+"""
 
 from html import escape
 from ipaddress import ip_address
@@ -17,7 +21,7 @@ BUTTON = '<form method="post"><button>Pay</button></form>\n'
 
 
 class Demo:
-    """The demo provider. It has no webhook: its page reports the payment."""
+    """The demo provider. It has no webhook: the form on its page reports the payment. `api_url` is its base URL."""
 
     name = "demo"
 
@@ -25,11 +29,11 @@ class Demo:
         self._api_url = api_url
 
     async def check_out(self, purchase: Purchase) -> Checkout:
-        """Return the checkout page of a purchase on this server."""
+        """Return the checkout page of a purchase on this server; its id is derived from that of the purchase."""
         return Checkout(_checkout_id(purchase), f"{self._api_url}/api/payments/demo/{purchase.id}")
 
     def paid(self, purchase: Purchase) -> PaymentEvent:
-        """Return the event of a paid checkout, as a provider would send it."""
+        """Return the event of a paid checkout, as a provider would send it; the same one for each click on Pay."""
         checkout_id = _checkout_id(purchase)
         return PaymentEvent(
             id=f"{checkout_id}_paid",

@@ -1,4 +1,8 @@
-"""The interface of payment providers, their events and their errors."""
+"""The interface of payment providers, their events and their errors.
+
+A provider charges the buyer on its own page (a checkout) and reports the outcome later by a webhook. Card data never
+reaches this server. Amounts are in cents of the purchase's currency.
+"""
 
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
@@ -14,7 +18,11 @@ class Checkout(NamedTuple):
 
 
 class PaymentEvent(NamedTuple):
-    """The outcome of a checkout, the purchase that it names, and the charged amount."""
+    """The outcome of a checkout, the purchase that it names, and the charged amount.
+
+    Nothing in it is trusted beyond the provider's signature: the service compares it with the stored purchase. `id` is
+    the provider's id of the event, by which a repeated event is recognised.
+    """
 
     id: str
     outcome: Literal["paid", "failed", "expired"]
@@ -27,7 +35,10 @@ class PaymentEvent(NamedTuple):
 
 
 class ReversalEvent(NamedTuple):
-    """A refund or chargeback: the provider returned the money of a payment to its buyer, or may do so."""
+    """A refund or chargeback: the provider returned the money of a payment to its buyer, or may do so.
+
+    One reversal may be reported by several events with different states.
+    """
 
     id: str
     kind: Literal["refund", "chargeback"]
@@ -44,11 +55,11 @@ class ProviderUnavailable(Exception):
 
 
 class EventRefused(Exception):
-    """An event has no valid and recent signature of the provider."""
+    """An event has no valid and recent signature of the provider. It is answered 403 and counted by address."""
 
 
 class EventUnreadable(EventRefused):
-    """An event is signed by the provider and cannot be decoded."""
+    """An event is signed by the provider and cannot be decoded: its format has changed, or this code is wrong."""
 
 
 class Provider(Protocol):
@@ -60,4 +71,7 @@ class Provider(Protocol):
         ...
 
     async def check_out(self, purchase: Purchase) -> Checkout:
-        """Make a checkout for a purchase; a repeated call returns the same one. Raises ProviderUnavailable."""
+        """Make a checkout for a purchase; a repeated call returns the same one. Raises ProviderUnavailable.
+
+        Cancelled, the provider may have made the checkout; the next call then returns it.
+        """

@@ -3,6 +3,8 @@
 Events may arrive late, repeated or out of order, so a purchase is credited under one posting key. A payment of an
 unknown purchase, of another amount than agreed, or the second one of a purchase moves no tokens: it is acknowledged,
 since a repeat would not change it, and kept, logged and counted until an operator settles it.
+
+REST routes make the checkouts and receive the webhooks. Maintenance calls `reconcile`.
 """
 
 from typing import TYPE_CHECKING
@@ -37,7 +39,10 @@ log = structlog.get_logger(__name__)
 
 
 class PaymentService:
-    """Owns the payment providers and books the events that they report."""
+    """Owns the payment providers and books the events that they report.
+
+    `stripe` is None without both of its secrets, and `demo` is None until `open_demo`.
+    """
 
     def __init__(
         self,
@@ -59,7 +64,7 @@ class PaymentService:
             self.stripe = stripe.Stripe(settings, secret_key=stripe_secret_key, webhook_secret=stripe_webhook_secret)
 
     async def aclose(self) -> None:
-        """Close what is open towards the providers."""
+        """Close the connections to the providers; the last step of a drain."""
         if self.stripe is not None:
             await self.stripe.aclose()
 
@@ -75,7 +80,8 @@ class PaymentService:
     async def check_out(self, purchase: Purchase) -> Purchase:
         """Return the purchase with its checkout, made by the provider that the purchase started with.
 
-        Raises ProviderUnavailable, StorageUnavailable.
+        A purchase that has a checkout, or is not pending, is returned unchanged. Raises ProviderUnavailable, also if
+        that provider is not configured any more, and StorageUnavailable; a repeat then finds the same checkout.
         """
         if purchase.status != "pending" or purchase.checkout_url is not None:
             return purchase
@@ -86,9 +92,13 @@ class PaymentService:
         return await note_checkout(self._postgres, purchase.id, checkout.id, checkout.url)
 
     async def settle(self, provider: str, event: PaymentEvent) -> None:
-        """Carry out a payment event, once. Raises StorageUnavailable: the provider must then send the event again."""
+        """Carry out a payment event, once. Raises StorageUnavailable: the provider must then send the event again.
+
+        A payment is stored whatever its outcome, and credited if it is as agreed. A failed or expired checkout closes
+        its purchase. Every event is counted by its outcome.
+        """
         if event.outcome == "paid":
-            await self._take_money(provider, event)
+            await self._book_payment(provider, event)
         elif (purchase := await self._find(provider, event.purchase_id)) is not None:
             await close_purchase(self._postgres, purchase.id, event.outcome)
             self._count(event.outcome)
@@ -98,7 +108,8 @@ class PaymentService:
     async def reverse(self, provider: str, event: ReversalEvent) -> None:
         """Store a refund or chargeback, and freeze the wallet that its payment was credited to.
 
-        Idempotent. Raises StorageUnavailable.
+        A reversal of a purchase that was not credited is stored as `expected` and freezes nothing. One of an unknown
+        purchase waits for an operator. Idempotent. Raises StorageUnavailable.
         """
         reported = ReversalReported(
             id=new_uuid(),
@@ -152,10 +163,12 @@ class PaymentService:
         self._metrics.reversals_open.set(await count_open_reversals(self._postgres))
 
     async def _find(self, provider: str, purchase_id: UUID | None) -> Purchase | None:
+        """The purchase, if it belongs to this provider: one provider's event must not close another's checkout."""
         purchase = None if purchase_id is None else await find_purchase(self._postgres, purchase_id)
         return purchase if purchase is not None and purchase.provider == provider else None
 
-    async def _take_money(self, provider: str, event: PaymentEvent) -> None:
+    async def _book_payment(self, provider: str, event: PaymentEvent) -> None:
+        """Store a reported payment, credit it if it has no problem, and count the outcome."""
         verdict = await record_payment(self._postgres, _reported(provider, event))
         outcome = verdict.problem
         if outcome is None:
@@ -169,12 +182,13 @@ class PaymentService:
             self._count(outcome)
         await self.count_open()
 
-    def _report_problem(self, what: str, event: PaymentEvent) -> None:
-        log.error(f"payment.{what}", event_id=event.id, checkout=event.checkout_id, purchase=str(event.purchase_id))
-        self._count(what)
+    def _report_problem(self, problem: str, event: PaymentEvent) -> None:
+        """Log a payment that was not credited, at level error, since an operator must settle it."""
+        log.error(f"payment.{problem}", event_id=event.id, checkout=event.checkout_id, purchase=str(event.purchase_id))
+        self._count(problem)
 
-    def _count(self, what: str) -> None:
-        self._metrics.payments.labels(what).inc()
+    def _count(self, outcome: str) -> None:
+        self._metrics.payments.labels(outcome).inc()
 
 
 def _reported(provider: str, event: PaymentEvent) -> Reported:

@@ -1,4 +1,8 @@
-"""Stripe: makes Checkout Sessions with the stripe package, and verifies and decodes signed events."""
+"""Stripe: makes Checkout Sessions with the stripe package, and verifies and decodes signed events.
+
+Events are decoded by structs of our own with only the fields that are needed: a webhook has the API version of the
+account's settings, so its other fields may change at any time.
+"""
 
 import hashlib
 import hmac
@@ -63,6 +67,8 @@ class _Session(msgspec.Struct):
 
 
 class _EventData(msgspec.Struct):
+    """`data` of an event about a Checkout Session."""
+
     object: _Session
 
 
@@ -79,22 +85,24 @@ class _Reversed(msgspec.Struct):
 
 
 class _ReversedData(msgspec.Struct):
+    """`data` of an event about a charge or a dispute."""
+
     object: _Reversed
 
 
 class _Event(msgspec.Struct):
+    """The envelope that all events of Stripe share."""
+
     id: Id
     type: str
     data: msgspec.Raw = msgspec.Raw(b"{}")  # decoded only for known types: others have other shapes
 
 
-class _Made(msgspec.Struct):
-    id: str
-    url: str
-
-
 class Stripe:
-    """One Stripe account: its secret key makes checkouts, its webhook secret verifies events."""
+    """One Stripe account: its secret key makes checkouts, its webhook secret verifies events.
+
+    Its HTTP client keeps connections open until `aclose`.
+    """
 
     name = "stripe"
 
@@ -137,6 +145,7 @@ class Stripe:
         await self._http.close_async()  # type: ignore[no-untyped-call]  # reason: the package does not annotate it
 
     async def _create_session(self, purchase: Purchase) -> stripe.checkout.Session:
+        """Send one request. Raises TooSlowError after ANSWER_SECONDS, the wait for a free connection included."""
         options: stripe.RequestOptions = {"idempotency_key": str(purchase.id)}
         with trio.fail_after(ANSWER_SECONDS):
             async with self._limiter:
@@ -145,7 +154,8 @@ class Stripe:
     def read_event(self, raw: bytes, signature: str, now: float) -> PaymentEvent | ReversalEvent | None:
         """Verify and decode an event that arrived at `now` (unix seconds); return None for an event without effect.
 
-        `signature` is the header `Stripe-Signature`. Raises EventRefused, EventUnreadable.
+        `raw` is the body as it was received, since the signature covers its bytes. `signature` is the header
+        `Stripe-Signature`. Raises EventRefused, EventUnreadable. Never waits.
         """
         if not self._is_signed(raw, signature, now):
             raise EventRefused("The signature does not hold")
@@ -173,8 +183,10 @@ class Stripe:
         )
 
     def _is_signed(self, raw: bytes, header: str, now: float) -> bool:
-        """`t=…,v1=…`: the HMAC-SHA256 of the time, a dot and the body; one of several signatures suffices.
+        """Whether the header `t=…,v1=…` has the HMAC-SHA256 of the time, a dot and the body; one signature suffices.
 
+        Stripe sends several signatures while a secret is being rotated. The scheme is described at
+        https://docs.stripe.com/webhooks#verify-manually.
         Our own code: the package's check reads the machine's clock, accepts times of the future and times that are
         written in other ways than signed, and cannot verify bytes that are not UTF-8.
         """
@@ -220,12 +232,13 @@ def _reversal(event: _Event, reversed_: _Reversed) -> ReversalEvent:
 
 
 def _intent(given: Any) -> str:
-    """The id of a PaymentIntent, which an event has as it is or with everything else of it; empty for none."""
+    """The id of a PaymentIntent, which an event holds as an id or as the expanded object; empty if there is none."""
     found = given.get("id") if isinstance(given, dict) else given
     return found[:255].replace("\0", "") if isinstance(found, str) else ""
 
 
 def _fields(purchase: Purchase, settings: PaymentSettings) -> "SessionCreateParams":
+    """The parameters of a Checkout Session. The purchase id is in three places, so that every event names it."""
     return {
         "mode": "payment",
         "adaptive_pricing": {"enabled": False},  # a converted price would not be the agreed one, and not be credited
@@ -248,13 +261,14 @@ def _fields(purchase: Purchase, settings: PaymentSettings) -> "SessionCreatePara
 
 
 def _checkout(session: stripe.checkout.Session) -> Checkout:
+    """The checkout of a session. Raises ProviderUnavailable for an answer without the address of a page."""
     if not isinstance(url := getattr(session, "url", None), str):
         raise ProviderUnavailable("an answer without an address")
     return Checkout(session.id, url)
 
 
 def _fault(error: stripe.StripeError) -> dict[str, str]:
-    """Stripe's constants for what is wrong; its other words may name a card."""
+    """The constants with which Stripe describes an error, for the log; its messages may contain card data."""
     found = error.error
     if found is None:
         return {}

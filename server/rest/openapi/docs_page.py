@@ -1,4 +1,8 @@
-"""Renders both API documents as one page of plain HTML that loads no other resource."""
+"""Renders both API documents as one page of plain HTML that loads no other resource.
+
+The page is made of the documents alone, so it cannot differ from them. It has no script; its content security policy
+allows only its own style sheet, by its hash.
+"""
 
 import re
 from base64 import b64encode
@@ -22,7 +26,10 @@ AUDIENCES = {"command": "Commands", "answer": "Answers", "sequenced": "Events of
 
 @lru_cache(maxsize=4)
 def docs_page(openapi: bytes, asyncapi: bytes) -> bytes:
-    """Return the page; it is built at the first call and cached."""
+    """Return the page for these two documents, as UTF-8; it is built at the first call and cached.
+
+    There are a few variants, since the AsyncAPI document names the host that the request was sent to.
+    """
     return "".join(_page(msgspec.json.decode(openapi), msgspec.json.decode(asyncapi))).encode()
 
 
@@ -38,7 +45,7 @@ def _page(http: Json, ws: Json) -> Iterator[str]:
     yield from (f'<a href="#{name}">{name}</a>' for name in [*tags, "shapes", "websocket"])
     yield f"</nav><main>{_prose(info['description'])}"
     for tag in http["tags"]:
-        yield from _noun(http, tag)
+        yield from _tag_section(http, tag)
     yield '<h2 id="shapes">Shapes</h2>'
     yield from (_shape(name, schema, "http") for name, schema in http["components"]["schemas"].items())
     yield from _websocket(ws)
@@ -48,7 +55,8 @@ def _page(http: Json, ws: Json) -> Iterator[str]:
 # HTTP
 
 
-def _noun(http: Json, tag: Json) -> Iterator[str]:
+def _tag_section(http: Json, tag: Json) -> Iterator[str]:
+    """The section of one tag, which is one module of routes."""
     yield f'<h2 id="{tag["name"]}">{tag["name"]}</h2>{_prose(tag["description"])}'
     for path, methods in http["paths"].items():
         for method, operation in methods.items():
@@ -62,17 +70,22 @@ def _operation(http: Json, method: str, path: str, operation: Json) -> str:
         operation["operationId"],
         f'<b class="method">{method.upper()}</b> <code>{place}</code> <span>{_words(operation["summary"])}</span>',
         _prose(operation.get("description", "")),
-        f'<p class="quiet">{_who(operation["security"])}</p>',
+        f'<p class="quiet">{_authentication(operation["security"])}</p>',
         _table("Parameters", (_parameter(http, each) for each in operation["parameters"])),
         _table("Body", _contents(operation.get("requestBody", {}))),
         _table("Answers", (_answer(http, *each) for each in operation["responses"].items())),
     )
 
 
-def _who(security: list[Json]) -> str:
-    ways = [" with ".join(f"<code>{escape(name)}</code>" for name in way) for way in security if "bearer" not in way]
-    if ways:
-        return f"The caller is authenticated by {', or by '.join(ways)}."
+def _authentication(security: list[Json]) -> str:
+    """A sentence about the callers of an operation, from its `security`: a list of alternatives."""
+    proofs = [
+        " with ".join(f"<code>{escape(name)}</code>" for name in headers)
+        for headers in security
+        if "bearer" not in headers
+    ]
+    if proofs:
+        return f"The caller is authenticated by {', or by '.join(proofs)}."
     if not security:
         return "No authentication."
     return "For operators." if "operator" in security[0]["bearer"] else "For users."
@@ -99,10 +112,11 @@ def _answer(http: Json, status: str, answer: Json) -> tuple[str, str]:
 
 
 def _resolved(document: Json, value: Json) -> Json:
-    place: Json = document
+    """The object that a `$ref` within the document names; a value without one is returned unchanged."""
+    target: Json = document
     for step in value.get("$ref", "").removeprefix("#/").split("/"):
-        place = place[step] if step else value
-    return place
+        target = target[step] if step else value
+    return target
 
 
 # The websocket
@@ -159,12 +173,13 @@ def _fields(schema: Json, place: str) -> str:
     return _table("", rows)
 
 
-def _described(schema: Json, told: Json, place: str) -> str:
-    return _type(schema, place) + (f"<br>{_words(told['description'])}" if "description" in told else "")
+def _described(schema: Json, holder: Json, place: str) -> str:
+    """A type, and the description that `holder` (a parameter or a field) has for it."""
+    return _type(schema, place) + (f"<br>{_words(holder['description'])}" if "description" in holder else "")
 
 
 def _type(schema: Json, place: str) -> str:
-    """Describe a schema in a few words, with links to its component schemas."""
+    """Describe a schema in a few words, with links to its component schemas; `place` is the prefix of their anchors."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{place}-{escape(name)}">{escape(name)}</a>'
@@ -179,6 +194,7 @@ def _type(schema: Json, place: str) -> str:
 
 
 def _bounds(schema: Json) -> Iterator[str]:
+    """The bounds of a number or of a text's length, in words."""
     for least, most, unit in (("minimum", "maximum", ""), ("minLength", "maxLength", " characters")):
         if least in schema and most in schema:
             yield f"{schema[least]} to {schema[most]}{unit}"
@@ -190,10 +206,12 @@ def _bounds(schema: Json) -> Iterator[str]:
 
 
 def _folded(anchor: str, head: str, *parts: str) -> str:
+    """A section that the reader opens by its heading; arguments but `anchor` are HTML."""
     return f'<details id="{escape(anchor)}"><summary>{head}</summary><div>{"".join(parts)}</div></details>'
 
 
 def _table(heading: str, rows: Iterable[tuple[str, str]]) -> str:
+    """A table of two columns of HTML; empty text without rows."""
     lines = "".join(f"<tr><th>{name}</th><td>{meaning}</td></tr>" for name, meaning in rows)
     if not lines:
         return ""
@@ -205,6 +223,6 @@ def _prose(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    """Text with `code` and **weight**, as the documents have it."""
+    """Convert the two forms of markup that the documents use, `code` and **strong**, to HTML, and escape the rest."""
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
     return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", marked)

@@ -1,4 +1,8 @@
-"""Generates the OpenAPI 3.1 document from the table of routes and their structs."""
+"""Generates the OpenAPI 3.1 document from the table of routes and their structs.
+
+Nothing is written twice: paths, parameters and error codes come from the decorators of the handlers, summaries and
+descriptions from docstrings, schemas from the message structs. So a route that is not in the document does not exist.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,12 +35,12 @@ CREATED = 201
 
 @lru_cache(maxsize=1)
 def openapi_json(routes: tuple[Route, ...]) -> bytes:
-    """Return the document as JSON; it is built at the first call and cached."""
+    """Return the document as JSON; it is built at the first call and cached. Building it blocks for about 0.1 s."""
     return msgspec.json.encode(openapi(routes))
 
 
 def openapi(routes: Sequence[Route]) -> Json:
-    """Build the document of these routes."""
+    """Build the document of these routes. The order of routes is that of the paths in the document."""
     paths: Json = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes)
@@ -65,11 +69,12 @@ def openapi(routes: Sequence[Route]) -> Json:
 
 
 def _operation(route: Route, routes: Sequence[Route]) -> Json:
-    summary, _, more = (route.handler.__doc__ or "").strip().partition("\n")
+    """The operation of a route. The first line of the handler's docstring is its summary, the rest its description."""
+    summary, _, description = (route.handler.__doc__ or "").strip().partition("\n")
     return {
         "operationId": _id(route),
         "summary": summary,
-        **({"description": " ".join(more.split())} if more else {}),
+        **({"description": " ".join(description.split())} if description else {}),
         "tags": [_tag(route)],
         **({"deprecated": True} if route.retired is not None else {}),
         "security": _security(route),
@@ -97,6 +102,7 @@ def _tags(routes: Iterable[Route]) -> dict[str, str]:
 
 
 def _security(route: Route) -> list[Json]:
+    """The alternatives by which a caller is authenticated: groups of headers, or a bearer token with a scope."""
     if route.needs is Needs.ANYONE:
         return [{name: [] for name in group} for group in route.proofs]
     return [{"bearer": ["operator"] if route.needs is Needs.OPERATOR else []}]
@@ -145,6 +151,7 @@ def _body(kind: type[msgspec.Struct]) -> Json:
 
 
 def _success(route: Route) -> Json:
+    """The successful response of a route, described by the first line of its struct's docstring."""
     headers = dict(ALWAYS)
     if get_origin(route.answer) is Listed:
         headers |= header_refs("Link")
@@ -162,17 +169,20 @@ def _success(route: Route) -> Json:
 
 
 def _links(route: Route, routes: Sequence[Route]) -> Json:
-    """Return OpenAPI links from the ids in a 201 answer to the routes that take them."""
+    """Return OpenAPI links from the ids in a 201 answer to the routes that take them.
+
+    Programs that test APIs follow them: they create an object, and then request the routes of that object.
+    """
     if route.status != CREATED or route.answer is Plain:
         return {}
-    asked = set() if route.body is None else {field.encode_name for field in msgspec.structs.fields(route.body)}
-    made = {field.encode_name for field in msgspec.structs.fields(route.answer)} - asked
-    places = {f"{name}Id": f"{name}/id" for name in made} | {name: name for name in made}
+    sent = set() if route.body is None else {field.encode_name for field in msgspec.structs.fields(route.body)}
+    created = {field.encode_name for field in msgspec.structs.fields(route.answer)} - sent
+    pointers = {f"{name}Id": f"{name}/id" for name in created} | {name: name for name in created}
     links = {
-        _id(other): {"operationId": _id(other), "parameters": {name: f"$response.body#/{places[name]}"}}
+        _id(other): {"operationId": _id(other), "parameters": {name: f"$response.body#/{pointers[name]}"}}
         for other in routes
         for name in other.parameters
-        if name in places
+        if name in pointers
     }
     return {"links": links} if links else {}
 
@@ -181,6 +191,7 @@ def _links(route: Route, routes: Sequence[Route]) -> Json:
 
 
 def _schemas(routes: Iterable[Route]) -> Json:
+    """The schemas of all bodies, answers and problems, by the names of their structs."""
     kinds = [kind for route in routes for kind in (route.body, route.answer) if kind not in (None, Plain)]
     shapes = {SHAPES.get(code, Problem) for route in routes for code in codes_of(route)}
     _, components = msgspec.json.schema_components([*kinds, *shapes], ref_template=SCHEMA)

@@ -1,4 +1,8 @@
-"""The error responses of the OpenAPI document, grouped by status, each with its schema."""
+"""The error responses of the OpenAPI document, grouped by status, each with its schema.
+
+A route declares the codes that its handler may answer; the codes of the checks that run before every handler are added
+here. OpenAPI has one response for each status, so codes with the same status share one.
+"""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -17,7 +21,10 @@ SCHEMA = "#/components/schemas/{name}"
 
 
 def codes_of(route: Route) -> set[Code]:
-    """Return every error code of a route: those of its handler, and those of the checks before it."""
+    """Return every error code of a route: those of its handler, and those of the checks before it.
+
+    The checks are in `server/rest/dispatch.py`; whether they apply depends on what the route declares.
+    """
     codes = {*route.refuses, Code.RATE_LIMITED, Code.OVERLOADED, Code.STORAGE_UNAVAILABLE, Code.INTERNAL}
     if route.needs is not Needs.ANYONE:
         codes.add(Code.UNAUTHENTICATED)
@@ -63,7 +70,7 @@ def name_of(codes: tuple[Code, ...]) -> str:
 
 
 def response_to(codes: tuple[Code, ...]) -> Json:
-    """Build the response for these codes."""
+    """Build the response for these codes: one schema, or a choice if some codes carry further fields."""
     by_shape: dict[type[Problem], list[str]] = {}
     for code in codes:
         by_shape.setdefault(SHAPES.get(code, Problem), []).append(code.name)
@@ -84,7 +91,7 @@ def response_to(codes: tuple[Code, ...]) -> Json:
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An error (RFC 9457): `error` is for programs, `message` for people, `requestId` for the operator's logs."""
+    """An error (RFC 9457). `error` is the stable code, `message` a text for people, `requestId` finds it in the log."""
 
     type: str
     title: str
@@ -96,20 +103,20 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class UnfitField(msgspec.Struct, frozen=True):
-    """A field, parameter or header that does not fit, and the reason."""
+    """An invalid field, parameter or header, and the reason."""
 
     field: str
     reason: str
 
 
 class UnfitProblem(Problem, frozen=True, kw_only=True):
-    """The request is invalid; `errors` lists every field that does not fit."""
+    """The request is invalid; `errors` names the invalid fields, at most 20."""
 
     errors: list[UnfitField]
 
 
 class ShortProblem(Problem, frozen=True, kw_only=True):
-    """The required and the present number of tokens."""
+    """The tokens do not suffice: the required number, the present balance, and the difference."""
 
     required: int
     current: int
@@ -117,7 +124,7 @@ class ShortProblem(Problem, frozen=True, kw_only=True):
 
 
 class SpentProblem(Problem, frozen=True, kw_only=True):
-    """The user's own daily limit, the spent part of it, and the time of its reset."""
+    """The payment exceeds the user's own daily limit: the limit, the spent part of it, and the time of its reset."""
 
     limit: int
     spent: int
@@ -125,13 +132,13 @@ class SpentProblem(Problem, frozen=True, kw_only=True):
 
 
 class HurriedProblem(Problem, frozen=True, kw_only=True):
-    """The wait in seconds, as in `Retry-After`."""
+    """The request came too early; the wait in seconds, as in `Retry-After`."""
 
     retry_after_seconds: int
 
 
 class RateProblem(Problem, frozen=True, kw_only=True):
-    """The creator's present rate."""
+    """The creator's rate is another one than expected; the present rate."""
 
     rate_tokens_per_min: int
 
