@@ -56,7 +56,7 @@ async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: 
                 await context.bans.apply_changes()
                 storage_nursery.start_soon(context.actor.run)
                 keep_running = context.faults.keep_running
-                rooms_nursery.start_soon(keep_running, "timers", context.room_lifecycle.timers.run)
+                rooms_nursery.start_soon(keep_running, "timers", context.room_factory.timers.run)
                 rooms_nursery.start_soon(keep_running, "stalls", context.stall_recovery.run)
                 rooms_nursery.start_soon(context.lease.run)
                 await context.orphans.adopt(alone=alone)

@@ -20,14 +20,15 @@ from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
 from server.observability.memory_limit import MemoryLimit
 from server.observability.metrics import Metrics
-from server.rooms.call_rooms import CallRooms
+from server.rooms.factory import RoomFactory
+from server.rooms.kinds.call import CallKind
+from server.rooms.kinds.stream import StreamKind
 from server.rooms.leases.absent_rooms import AbsentRooms
 from server.rooms.leases.adoption import Adoption
 from server.rooms.leases.lease import Lease
 from server.rooms.leases.orphans import Orphans
 from server.rooms.lifecycle import RoomLifecycle
 from server.rooms.registry import Registry
-from server.rooms.stream_rooms import StreamRooms
 from server.rooms.supervisor import Supervisor
 from server.sessions.authenticator import Authenticator
 from server.sessions.bans import Bans
@@ -85,10 +86,9 @@ class Context:
         )
         # rooms
         self.lease = Lease(self.leases, registry)
-        self.room_lifecycle = lifecycle = RoomLifecycle(
+        self.room_factory = RoomFactory(
             postgres,
             self.actor,
-            self.leases,
             self.lease,
             registry,
             self.sessions,
@@ -106,11 +106,12 @@ class Context:
             self.faults,
             settings.websocket.presence_seconds,
         )
-        self.call_rooms = CallRooms(lifecycle, settings.calls)
-        self.stream_rooms = StreamRooms(lifecycle, settings.streams)
-        self.adoption = Adoption(
-            registry, lifecycle, self.call_rooms, self.stream_rooms, self.faults, settings.server.restarts
-        )
+        calls = CallKind(postgres, self.sessions, settings.calls, settings.rooms)
+        streams = StreamKind(postgres, self.sessions, self.tickets, settings.streams, settings.rooms)
+        services = (self.room_factory, self.leases, registry, self.sessions, postgres)
+        self.call_rooms = RoomLifecycle(calls, *services)
+        self.stream_rooms = RoomLifecycle(streams, *services)
+        self.adoption = Adoption(registry, self.call_rooms, self.stream_rooms, self.faults, settings.server.restarts)
         self.orphans = Orphans(self.leases, self.adoption, is_draining=lambda: self.draining)
         # commands and access
         self.ice = IceServers(settings.media, secrets.turn_secret, self.clock)

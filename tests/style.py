@@ -42,6 +42,7 @@ ORDER = (
     "server.context",
     "server.sessions",
     "server.rooms.leases",
+    "server.rooms.kinds",
     "server.rooms",
     "server.rooms.inbox",
     "server.money",

@@ -7,7 +7,7 @@ from domain.billing.meter import Meter
 from domain.billing.posting import Receipt
 from domain.call.parties import Role
 from domain.call.record import CallFacts
-from domain.ids import MemberId, UserId
+from domain.ids import MemberId
 from domain.instant import Duration, Instant, rfc3339, seconds
 from domain.protocol import events as m
 from domain.room.effects import Effect, Publish, Send
@@ -25,7 +25,7 @@ class CallEvents:
         self._sequence = Sequence(facts.channel, meter.epoch)
         self._start_published = meter.committed > 0  # `call:started` is published with the first paid block
         self._warning = FundsWarning(facts.channel, meter, facts.max_tokens)
-        self._parties = (UserId(facts.fan.user_id), UserId(facts.creator.user_id))
+        self._parties = facts.parties
 
     def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
         """Build the next event of the room and return the effect that publishes it."""

@@ -6,7 +6,7 @@ import msgspec
 
 from domain.billing.block import BlockPrice, Rounding
 from domain.billing.meter import Paid, SetBack
-from domain.ids import CallId, PostingKey
+from domain.ids import CallId, PostingKey, UserId
 from domain.instant import Duration, Instant, rfc3339, seconds
 from domain.protocol.events import Person
 
@@ -43,6 +43,21 @@ class CallFacts(msgspec.Struct, frozen=True):
     max_tokens: int | None
     created_at: Instant
     rings_until: Instant
+
+    @property
+    def fan_id(self) -> UserId:
+        """The user who calls and pays."""
+        return UserId(self.fan.user_id)
+
+    @property
+    def creator_id(self) -> UserId:
+        """The user who is called and paid."""
+        return UserId(self.creator.user_id)
+
+    @property
+    def parties(self) -> tuple[UserId, UserId]:
+        """The fan and the creator."""
+        return self.fan_id, self.creator_id
 
 
 class CallRecord(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from domain.call.events import CallEvents
 from domain.call.parties import Parties
 from domain.call.record import CallFacts, CallRecord, CallRules, CallView, Status, as_fields, view_call
 from domain.call.setup import CallSetup
-from domain.ids import UserId, block_key
+from domain.ids import block_key
 from domain.instant import Instant
 from domain.protocol.events import PastTip
 from domain.refusals import Code, Refusal
@@ -41,9 +41,9 @@ class CallState:
         self.facts, self.rules, self.meter = facts, rules, meter
         self.events = CallEvents(facts, meter)
         self.members = Members(2 * rules.connections_per_party)
-        room_ref = RoomRef(facts.id, facts.channel, meter.epoch, UserId(facts.creator.user_id), ENDED)
+        room_ref = RoomRef(facts.id, facts.channel, meter.epoch, facts.creator_id, ENDED)
         self.chat_and_tips = ChatAndTips(room_ref, self.members, self.events.publish, room_rules, tips)
-        self.parties = Parties(UserId(facts.fan.user_id), UserId(facts.creator.user_id), rules, meter.clock)
+        self.parties = Parties(*facts.parties, rules, meter.clock)
         self.setup = CallSetup(facts, rules, record, restarted_at)
         self.termination = Termination(ENDED, record.ended_at, record.end_reason)
         self.to_give_back = range(0)  # numbers of blocks, set when the call ends; some may have no receipt yet

@@ -1,212 +1,183 @@
-"""The parts of a room's lifecycle that both kinds share: making it and its task, its storage, rejoins after a crash.
+"""The life of a room, the same for calls and streams: start, adoption, restart after a crash, end after crashes.
 
-CallRooms and StreamRooms build on it. A room starts (a new call or stream), is adopted (its server is gone), restarts
-(its task crashed), or is abandoned (it crashed too often). Each of these takes a new epoch, which fences former tasks.
+A room starts (a new call), is adopted (a stream that goes live, or a room whose server is gone), restarts (its task
+crashed), or is abandoned (it crashed too often). Adoption, restart and the end each follow the claim of a new epoch,
+which fences former tasks. Between a start and a crash, the room belongs to its task.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-import trio
-
-from domain.billing.posting import Posting, Receipt
-from domain.ids import MemberId, PostingKey, RoomId, UserId
+from domain.billing.meter import StoredMeter
+from domain.call.call import Call
+from domain.call.record import CallFacts, CallRecord
+from domain.ids import MemberId, RoomId, UserId
+from domain.instant import Instant
 from domain.room import inputs
-from domain.room.effects import Audience
-from domain.room.inputs import Reply
-from server.access.tokens import Identity
-from server.broadcast.audiences import Audiences
-from server.broadcast.fanout import Fanout, Reachable
-from server.broadcast.history import History
-from server.clock import Clock
-from server.config.settings import RoomSettings
-from server.money.refunds_due import give_back_blocks
-from server.money.ticket_settlement import Tickets
-from server.observability.faults import Faults
-from server.observability.metrics import Metrics
-from server.rooms.inbox.inbox import Inbox
-from server.rooms.inbox.timers import RoomTimers
-from server.rooms.ownership import Ownership, Trust
+from domain.room.effects import Audience, Effect
+from domain.stream.record import StreamFacts, StreamRecord
+from domain.stream.stream import Stream
+from server.rooms.factory import RoomFactory
 from server.rooms.registry import Registry
-from server.rooms.room import LiveRoom, RoomRecovery
-from server.rooms.task import RoomTask, Rules, Sessions
-from storage.database_errors import StorageUnavailable
-from storage.ledger.actor import StorageActor
-from storage.ledger.commands import Deliver
-from storage.ledger.refunds_due import note_refunds_due
+from server.rooms.room import LiveRoom, RoomSessions
+from server.rooms.room_storage import retry_storage
+from server.rooms.task import RoomTask
 from storage.postgres import Postgres
 from storage.rooms.faulty_rooms import end_with_fault
-from storage.rooms.leases import Claim, Leases
-
-RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
-
-T = TypeVar("T")
+from storage.rooms.leases import Leases
 
 
-class ReturningMember(Reachable, Protocol):
-    """The part of a session that a restarting room needs to let it rejoin."""
-
-    user_id: UserId
-    identity: Identity
-    is_silent: bool
+class Stored(Protocol):
+    """A call or a stream, as it is stored, with the epoch of its room."""
 
     @property
-    def creator_id(self) -> UserId:
-        """The session's user, or the creator whose overlay it is."""
-        ...
-
-    def rejoin_reply(self, room: LiveRoom) -> Reply | None:
-        """The reply for a rejoin of this room; None if the session has no connection."""
-        ...
-
-    def silence_in(self, room: LiveRoom) -> inputs.ConnectionSilent: ...
-
-
-class RoomSessions(Sessions, Protocol):
-    """The sessions of this server, by member id."""
+    def facts(self) -> CallFacts | StreamFacts: ...
 
     @property
-    def by_member(self) -> Mapping[MemberId, ReturningMember]: ...
+    def record(self) -> CallRecord | StreamRecord: ...
+
+    @property
+    def epoch(self) -> int: ...
 
 
-class RoomStorage:
-    """Commits the postings and stores the records of one room under one epoch; waits while storage is away."""
+StoredT = TypeVar("StoredT", bound=Stored)
+PastT = TypeVar("PastT")  # what the rules of a kind need beside the stored record, such as recent tips
 
-    def __init__(
-        self,
-        postgres: Postgres,
-        actor: StorageActor,
-        save: Callable[[Any], Awaitable[bool]],
-        room_id: RoomId,
-        epoch: int,
-        faults: Faults,
-        fail: Callable[[], None],
-        tickets: Tickets,
-    ) -> None:
-        """`fail` crashes the room; it is called if receipts could not be delivered to it."""
-        self._postgres = postgres
-        self._actor = actor
-        self._save = save
-        self._room_id = room_id
-        self._epoch = epoch
-        self._faults = faults
-        self._fail = fail
-        self._tickets = tickets
 
-    async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
-        """Commit these postings in order; one receipt for each."""
-        return await self._actor.post(postings)
+class RoomKind(Protocol[StoredT, PastT]):
+    """What differs between calls and streams. Its coroutines wait while the database is out of reach."""
 
-    def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
-        """Commit without a waiting task: `deliver` gets the receipts in the actor's task. False if it cannot."""
-        return self._actor.submit(postings, partial(self._deliver, deliver))
+    async def find(self, room_id: RoomId) -> StoredT | None:
+        """Read the stored call or stream, live or ended; None if there is none with this id."""
+        ...
 
-    def _deliver(self, deliver: Deliver, receipts: list[Receipt]) -> None:
-        """Runs in the storage actor's task, so an exception of this room is contained here."""
-        with self._faults.contained("receipts", self._fail, room=str(self._room_id)):
-            deliver(receipts)
+    async def read_past(self, stored: StoredT) -> PastT:
+        """Read what the rules need beside the record."""
+        ...
 
-    async def save(self, record: Any) -> bool:
-        """Store the room's record; False if the room has a later epoch."""
-        return await retry_storage(lambda: self._save(record))
+    async def read_meters(self, room: LiveRoom, stored: StoredT) -> Mapping[MemberId, StoredMeter]:
+        """Read the meters that the members of a restarting room have of their own; other members are left out."""
+        ...
 
-    async def refund_ticket(self, user_id: UserId) -> None:
-        """Refund the ticket of a removed user. An exception is contained: it affects only this refund."""
-        with self._faults.contained("refund", room=str(self._room_id), user=str(user_id)):
-            await retry_storage(lambda: self._tickets.give_back(self._room_id, user_id))
+    async def blocked_since(self, stored: StoredT, past: PastT) -> Iterable[UserId]:
+        """Read which users of the room were blocked after `past` was read, or may have been."""
+        ...
 
-    async def release_tickets(self) -> bool:
-        """Credit the tickets in escrow to the creator. An exception is contained; a later settlement round retries."""
-        with self._faults.contained("release", room=str(self._room_id)):
-            return await retry_storage(lambda: self._tickets.release(self._room_id, self._epoch))
-        return True
+    def open(
+        self, stored: StoredT, past: PastT, at: Instant, *, is_new: bool
+    ) -> tuple[Call | Stream, Iterable[Effect]]:
+        """Make the rules of the room, and its first effects. Raises if the rules reject the rows.
 
-    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
-        """Record that these blocks are to be refunded, and refund those that the payee can cover now.
-
-        False if the room has a later epoch. An exception is contained.
+        `is_new` is False for a room that may have run before; nobody is a member of it yet.
         """
-        with self._faults.contained("refund", room=str(self._room_id)):
-            if not await retry_storage(lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):
-                return False
-            await retry_storage(lambda: give_back_blocks(self._postgres, self._actor, blocks))
-        return True
+        ...
+
+    async def save(self, room_id: RoomId, epoch: int, record: Any) -> bool:
+        """Store a record that the rules have made; False, with nothing stored, if the room has a later epoch."""
+        ...
+
+    def end_by_fault(self, stored: StoredT, at: Instant) -> Any:
+        """Return the record with which the room ends by `server_fault` at `at`."""
+        ...
+
+    def publish_end(self, room: LiveRoom, stored: StoredT, record: Any) -> None:
+        """Send the end with this record to the room's members, and to whom else it concerns."""
+        ...
 
 
-class RoomLifecycle:
-    """Makes rooms and their tasks, claims them under new epochs, and lets members rejoin after a crash."""
+class RoomLifecycle(Generic[StoredT, PastT]):
+    """Starts, adopts, restarts and ends the rooms of one kind."""
 
     def __init__(
         self,
-        postgres: Postgres,
-        actor: StorageActor,
+        kind: RoomKind[StoredT, PastT],
+        factory: RoomFactory,
         leases: Leases,
-        lease: Trust,
         registry: Registry,
         sessions: RoomSessions,
-        metrics: Metrics,
-        clock: Clock,
-        settings: RoomSettings,
-        faults: Faults,
-        tickets: Tickets,
+        postgres: Postgres,
     ) -> None:
-        self.postgres = postgres
-        self.registry = registry
-        self.sessions = sessions
-        self.clock = clock
-        self.settings = settings
-        self.faults = faults
-        self.tickets = tickets
-        self.timers = RoomTimers()
-        self._actor = actor
+        self._kind = kind
+        self._factory = factory
         self._leases = leases
-        self._lease = lease
-        self._metrics = metrics
+        self._registry = registry
+        self._sessions = sessions
+        self._postgres = postgres
 
-    def room(self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], recovery: RoomRecovery) -> LiveRoom:
-        """Make a room without a task; `parties` is empty for a stream."""
-        clock = self.clock.fork()
-        inbox = Inbox(clock, self.timers, self.settings.inbox)
-        audiences, ownership = Audiences(channel, partial(self._fanout, inbox)), Ownership(self._lease)
-        return LiveRoom(room_id, channel, parties, clock, inbox, audiences, recovery, ownership)
+    # Start and adoption
 
-    def task(self, room: LiveRoom, rules: Rules, epoch: int, save: Callable[[Any], Awaitable[bool]]) -> RoomTask:
-        """Make a task for a room under a new epoch, with empty audiences. `save` stores the room's record."""
-        room.audiences.begin(epoch)
-        room.ownership.begin(epoch)
-        storage = RoomStorage(
-            self.postgres, self._actor, save, room.id, epoch, self.faults, room.inbox.fail, self.tickets
-        )
-        return RoomTask(
-            rules,
-            room.clock,
-            room.inbox,
-            room.audiences,
-            storage,
-            self.sessions,
-            self._metrics,
-            self.faults,
-            room.ownership,
-        )
+    def start(self, stored: StoredT, past: PastT) -> LiveRoom:
+        """Start the room of a new call, and carry out its first effects. Raises if the rules reject the rows."""
+        return self._run(stored, past, is_new=True)
 
-    async def reclaim(self, room: LiveRoom) -> Claim | None:
-        """Claim a room of this server under a new epoch; None if it has ended or has another owner."""
-        return await retry_storage(lambda: self._leases.claim(room.id))
+    async def adopt(self, room_id: RoomId, epoch: int) -> None:
+        """Start a room from its rows, under an epoch that this server has claimed; members then join again.
 
-    async def end_unread(self, room_id: RoomId) -> None:
-        """End a room with `server_fault` without reading its rows, if this server still owns it."""
-        claim = await retry_storage(lambda: self._leases.claim(room_id))
-        if claim is not None:
-            await retry_storage(lambda: end_with_fault(self.postgres, claim))
+        Does nothing if the room has ended, has a later epoch, or runs here. Waits while the database is out of reach.
+        Raises if the rules reject the rows.
+        """
+        stored = await self._read(room_id, epoch)
+        if stored is None:
+            return
+        past = await self._kind.read_past(stored)
+        if self._registry.find(room_id) is None:
+            self._run(stored, past, is_new=False)
 
-    def set_aside_members(self, room: LiveRoom) -> None:
-        """Remove all members of a restarting room, and remember them in `room.returning` until `readmit`."""
+    def _run(self, stored: StoredT, past: PastT, *, is_new: bool) -> LiveRoom:
+        room = self._factory.room(stored.facts, self)
+        self._registry.start(room, self._open(room, stored, past, is_new=is_new))
+        self._registry.spawn("late_blocks", partial(self._apply_late_blocks, room, stored, past))
+        return room
+
+    async def _apply_late_blocks(self, room: LiveRoom, stored: StoredT, past: PastT) -> None:
+        """Apply blocks of users that were made after the rows were read, when there was no room to apply them."""
+        for user_id in await self._kind.blocked_since(stored, past):
+            room.inbox.deliver(inputs.UserBlocked(user_id))
+
+    def _open(self, room: LiveRoom, stored: StoredT, past: PastT, *, is_new: bool) -> RoomTask:
+        """Give a room its rules and a task that has carried out their first effects; members are set aside."""
+        rules, first = self._kind.open(stored, past, room.clock.now(), is_new=is_new)
+        room.rules = rules
+        self._set_aside_members(room)
+        task = self._factory.task(room, rules, stored.epoch, partial(self._kind.save, room.id, stored.epoch))
+        task.begin(first)
+        return task
+
+    # Restart after a crash
+
+    async def restart(self, room: LiveRoom) -> RoomTask | None:
+        """Make a new task after a crash, from the rows and under a new epoch; members rejoin, commands wait.
+
+        None if the room has ended or has another owner. Raises if the rules reject the rows.
+        """
+        room.rules = None
+        stored = await self._reclaim(room)
+        if stored is None:
+            return None
+        past, meters = await self._kind.read_past(stored), await self._kind.read_meters(room, stored)
+        # There is no await from here on: later inputs come behind the members' rejoins.
+        task = self._open(room, stored, past, is_new=False)
+        self._readmit(room, meters)
+        return task
+
+    async def _reclaim(self, room: LiveRoom) -> StoredT | None:
+        """Claim a room of this server under a new epoch and read it; None if it has ended or has another owner."""
+        claim = await retry_storage(lambda: self._leases.claim(room.id))
+        return None if claim is None else await self._read(room.id, claim.epoch)
+
+    async def _read(self, room_id: RoomId, epoch: int) -> StoredT | None:
+        """Read a room under its epoch; None if it has ended or has a later epoch."""
+        stored = await self._kind.find(room_id)
+        return stored if stored is not None and stored.epoch == epoch and stored.record.status != "ended" else None
+
+    def _set_aside_members(self, room: LiveRoom) -> None:
+        """Remove all members of a restarting room, and remember them in `room.returning` until `_readmit`."""
         for audience in Audience:
             was, more = room.returning.get(audience, []), room.audiences[audience].clear()
             room.returning[audience] = list(dict.fromkeys([*was, *more]))
 
-    def readmit(self, room: LiveRoom, rejoin: Callable[[MemberId], None]) -> None:
+    def _readmit(self, room: LiveRoom, meters: Mapping[MemberId, StoredMeter]) -> None:
         """Deliver the rejoins of all remembered members of a restarting room, and then the inputs that waited.
 
         Inputs that belong to the old rules, such as receipts, are dropped.
@@ -214,8 +185,8 @@ class RoomLifecycle:
         old = inputs.Receipts | inputs.Saved | inputs.Fenced | inputs.Stalled
         waiting = [given for given in room.inbox.take_all() if not isinstance(given.given, old)]
         ways: list[tuple[Audience, Callable[[MemberId], None]]] = [
-            (Audience.MEMBERS, rejoin),
-            (Audience.OVERLAYS, partial(self.rejoin_overlay, room)),
+            (Audience.MEMBERS, partial(self._rejoin, room, meters)),
+            (Audience.OVERLAYS, partial(self._rejoin_overlay, room)),
         ]
         try:
             for audience, let_in in ways:
@@ -226,21 +197,42 @@ class RoomLifecycle:
         finally:  # a lost command would never be answered
             room.inbox.put_back(waiting)
 
-    def rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
+    def _rejoin(self, room: LiveRoom, meters: Mapping[MemberId, StoredMeter], member_id: MemberId) -> None:
+        """Deliver the rejoin of a member to a restarting room; nothing if its session has ended or is not connected."""
+        session = self._sessions.by_member.get(member_id)
+        if session is not None and (reply := session.rejoin_reply(room)) is not None:
+            is_operator, meter = session.identity.is_operator, meters.get(member_id)
+            room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, is_operator, meter))
+            if session.is_silent:
+                room.inbox.deliver(session.silence_in(room))
+
+    def _rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
         """Deliver the rejoin of an overlay to a restarting room."""
-        session = self.sessions.by_member.get(member_id)
+        session = self._sessions.by_member.get(member_id)
         if session is not None and (reply := session.rejoin_reply(room)) is not None:
             room.inbox.deliver(inputs.OverlayJoined(member_id, session.creator_id, (), room.clock.now(), reply))
 
-    def _fanout(self, inbox: Inbox) -> Fanout:
-        history = History(self.settings.history_seconds, self.settings.history_events)
-        return Fanout(self.sessions.by_member, history, partial(self.registry.spawn, "fanout"), inbox.fail)
+    # The end after too many crashes
 
+    async def abandon(self, room: LiveRoom) -> bool:
+        """End a room with `server_fault`: nothing more is charged, and its members receive the end.
 
-async def retry_storage(work: Callable[[], Awaitable[T]]) -> T:
-    """Call `work` until the database answers, every RETRY_SECONDS. Other errors are raised."""
-    while True:
-        try:
-            return await work()
-        except StorageUnavailable:
-            await trio.sleep(RETRY_SECONDS)
+        False if the room has ended or has another owner. May raise if its rows are invalid.
+        """
+        room.rules = None
+        stored = await self._reclaim(room)
+        if stored is None:
+            return False
+        record = self._kind.end_by_fault(stored, room.clock.now())
+        if not await self._kind.save(room.id, stored.epoch, record):
+            return False
+        room.restore_members()
+        self._kind.publish_end(room, stored, record)
+        room.audiences.clear()
+        return True
+
+    async def end_unread(self, room_id: RoomId) -> None:
+        """End a room with `server_fault` without reading its rows, if this server still owns it."""
+        claim = await retry_storage(lambda: self._leases.claim(room_id))
+        if claim is not None:
+            await retry_storage(lambda: end_with_fault(self._postgres, claim))

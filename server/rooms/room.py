@@ -1,6 +1,6 @@
 """A live room, as the rest of the server sees it."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Protocol
 
 import trio
@@ -8,19 +8,22 @@ import trio
 from domain.billing.meter import Meter
 from domain.billing.payment_refusal import RESTARTING
 from domain.call.call import Call
+from domain.call.record import CallFacts
 from domain.ids import MemberId, RoomId, UserId
 from domain.instant import Duration
 from domain.refusals import Refusal
 from domain.room import effects, inputs
 from domain.room.effects import Audience
+from domain.room.inputs import Reply
 from domain.stream.record import StreamFacts
 from domain.stream.stream import Stream
+from server.access.tokens import Identity
 from server.broadcast.audiences import Audiences
-from server.broadcast.fanout import Fanout
+from server.broadcast.fanout import Fanout, Reachable
 from server.clock import Clock
 from server.rooms.inbox.inbox import Inbox
 from server.rooms.ownership import Ownership
-from server.rooms.task import RoomTask
+from server.rooms.task import RoomTask, Sessions
 
 
 class RoomRecovery(Protocol):
@@ -42,6 +45,32 @@ class RoomRecovery(Protocol):
         ...
 
 
+class ReturningMember(Reachable, Protocol):
+    """The part of a session that a restarting room needs to let it rejoin."""
+
+    user_id: UserId
+    identity: Identity
+    is_silent: bool
+
+    @property
+    def creator_id(self) -> UserId:
+        """The session's user, or the creator whose overlay it is."""
+        ...
+
+    def rejoin_reply(self, room: "LiveRoom") -> Reply | None:
+        """The reply for a rejoin of this room; None if the session has no connection."""
+        ...
+
+    def silence_in(self, room: "LiveRoom") -> inputs.ConnectionSilent: ...
+
+
+class RoomSessions(Sessions, Protocol):
+    """The sessions of this server, by member id."""
+
+    @property
+    def by_member(self) -> Mapping[MemberId, ReturningMember]: ...
+
+
 class LiveRoom:
     """One call or stream: its inbox, its audiences, its rules and its ownership.
 
@@ -50,26 +79,21 @@ class LiveRoom:
 
     def __init__(
         self,
-        room_id: RoomId,
-        channel: str,
-        parties: tuple[UserId, ...],
+        facts: CallFacts | StreamFacts,
         clock: Clock,
         inbox: Inbox,
         audiences: Audiences,
         recovery: RoomRecovery,
         ownership: Ownership,
     ) -> None:
-        self.id = room_id
-        self.channel = channel
-        self.parties = parties  # of a call; a stream has none
+        self.id, self.channel, self.facts = facts.id, facts.channel, facts
+        self.parties: tuple[UserId, ...] = facts.parties if isinstance(facts, CallFacts) else ()
         self.clock = clock
         self.inbox = inbox
         self.audiences = audiences
         self.recovery = recovery
         self.ownership = ownership
-        self.call: Call | None = None  # its rules, for reading only; None while the call restarts
-        self.stream: Stream | None = None  # the same for a stream; one of the two is always None
-        self.stream_facts: StreamFacts | None = None  # of a stream, also while it restarts
+        self.rules: Call | Stream | None = None  # for reading only; None while the room restarts
         self.returning: dict[Audience, list[MemberId]] = {}  # members that rejoin after a crash
         self.settled = trio.Event()
 
@@ -86,14 +110,24 @@ class LiveRoom:
         return user_id == self.owner_id or self.stream.access_policy.pays(user_id, is_operator)
 
     @property
+    def call(self) -> Call | None:
+        """The rules of a call; None for a stream, and while the call restarts."""
+        return self.rules if isinstance(self.rules, Call) else None
+
+    @property
+    def stream(self) -> Stream | None:
+        """The rules of a stream; None for a call, and while the stream restarts."""
+        return self.rules if isinstance(self.rules, Stream) else None
+
+    @property
     def owner_id(self) -> UserId | None:
         """The creator who owns a stream, also while it restarts; None for a call."""
-        return None if self.stream_facts is None else self.stream_facts.owner_id
+        return self.facts.owner_id if isinstance(self.facts, StreamFacts) else None
 
     @property
     def has_blocks(self) -> bool:
         """Whether this is a stream whose viewers pay by the block, also while it restarts."""
-        return self.stream_facts is not None and self.stream_facts.price is not None
+        return isinstance(self.facts, StreamFacts) and self.facts.price is not None
 
     @property
     def principals(self) -> tuple[UserId, ...]:
@@ -121,11 +155,6 @@ class LiveRoom:
         """The users whose chat and tips are not shown in this room."""
         return frozenset() if self.rules is None else self.rules.chat_and_tips.hidden
 
-    @property
-    def rules(self) -> Call | Stream | None:
-        """The rules of either kind; None while the room restarts."""
-        return self.stream or self.call
-
     def running_meters(self) -> Iterable[Meter]:
         """The meters that count time now."""
         if self.stream is not None:
@@ -135,7 +164,7 @@ class LiveRoom:
     @property
     def is_restarting(self) -> bool:
         """Whether the room has crashed, and its rules are not loaded again yet."""
-        return self.call is None and self.stream is None
+        return self.rules is None
 
     def disown(self) -> None:
         """Note that another server owns the room; its task stops before it handles or publishes anything more."""

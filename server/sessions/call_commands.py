@@ -56,7 +56,7 @@ class CallCommands:
         return await self._why_not_live(stored, user_id, NO_SUCH_ROOM)
 
     async def _why_not_live(self, stored: StoredCall | None, user_id: UserId, unknown: Refusal) -> Refusal:
-        if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
+        if stored is None or user_id not in stored.facts.parties:
             return unknown
         return await self._absent_rooms.why_absent(stored.facts.id) or CALL_ENDED
 
@@ -66,13 +66,13 @@ class CallCommands:
         if room is not None and room.call is not None:
             return _view_live(room, user_id)
         stored = await find_call(self._postgres, call_id)
-        if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
+        if stored is None or user_id not in stored.facts.parties:
             return None
         return stored.view
 
 
 def _view_live(room: LiveRoom, user_id: UserId) -> CallView | None:
     call = room.call
-    if call is None or user_id not in (call.facts.fan.user_id, call.facts.creator.user_id):
+    if call is None or user_id not in call.facts.parties:
         return None
     return call.view(room.clock.now())

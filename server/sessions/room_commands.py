@@ -17,6 +17,7 @@ from domain.refusals import Code, Refusal
 from domain.room import inputs
 from domain.room.effects import Audience
 from domain.stream.access_policy import pays
+from domain.stream.record import StreamFacts
 from server.broadcast.replies import AdmissionReply, KeyedReply
 from server.ids import is_channel, new_uuid
 from server.money.tips import recall_in_room
@@ -122,8 +123,8 @@ class RoomCommands:
 
         Also read while the stream restarts, since it handles the join afterwards.
         """
-        facts, is_operator = room.stream_facts, session.identity.is_operator
-        if facts is None or not pays(facts, session.user_id, is_operator):
+        facts, is_operator = room.facts, session.identity.is_operator
+        if not isinstance(facts, StreamFacts) or not pays(facts, session.user_id, is_operator):
             return None
         if room.why_no_access(session.user_id, is_operator) is not None:
             return None

@@ -13,7 +13,7 @@ IN_ROOMS = (
         "the restart of a large room loses most of its members",
         (
             Edit(
-                "server/rooms/stream_rooms.py",
+                "server/rooms/lifecycle.py",
                 "room.inbox.deliver(inputs.Joined(member_id",
                 "room.inbox.offer(inputs.Joined(member_id",
             ),
@@ -91,9 +91,9 @@ IN_ROOMS = (
         "two servers run one room under one epoch",
         (
             Edit(
-                "server/rooms/stream_rooms.py",
-                "return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None",
-                "return stored",
+                "server/rooms/lifecycle.py",
+                "stored is not None and stored.epoch == epoch and",
+                "stored is not None and",
             ),
         ),
         f"{RESTART}::test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_meanwhile",

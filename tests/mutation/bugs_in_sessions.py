@@ -150,9 +150,9 @@ IN_SESSIONS = (
         "a call continues to ring although its caller was blocked during its setup",
         (
             Edit(
-                "server/rooms/call_rooms.py",
-                "            room.inbox.deliver(inputs.UserBlocked(user_id))",
-                "            pass",
+                "server/rooms/kinds/call.py",
+                "return await retry_storage(lambda: blocked_between(self._postgres, *stored.facts.parties))",
+                "return ()",
             ),
         ),
         f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_call_is_made_ends_it",
@@ -165,9 +165,9 @@ IN_SESSIONS = (
         "a user who was blocked during the start may join",
         (
             Edit(
-                "server/rooms/stream_rooms.py",
-                "            room.inbox.deliver(inputs.UserBlocked(user_id))",
-                "            pass",
+                "server/rooms/kinds/stream.py",
+                "return set(now.blocked) - set(past.blocked)",
+                "return ()",
             ),
         ),
         f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_stream_opens_counts",

@@ -180,7 +180,7 @@ IN_STREAMS = (
         "crash-overlays",
         "overlays join a restarted room under its new epoch",
         "overlays receive no more events, or events whose sequence numbers do not follow",
-        (Edit("server/rooms/lifecycle.py", "partial(self.rejoin_overlay, room)),", "lambda _: None),"),),
+        (Edit("server/rooms/lifecycle.py", "partial(self._rejoin_overlay, room)),", "lambda _: None),"),),
         "tests/server/rooms/test_room_crash.py::test_an_overlay_of_a_crashed_call_is_sent_the_new_epoch_and_further_events",
         "it did not come",
         "no overlay joins the new room",

@@ -12,7 +12,7 @@ RULE_TESTS = "tests/domain/test_ticket_release.py"
 EXPLOITS = "tests/server/rooms/test_ticket_exploits.py"
 
 CALLS_MIGRATION, PARTS_MIGRATION = "storage/migrations/0009_calls.sql", "storage/migrations/0007_parts.sql"
-LIFECYCLE = "server/rooms/lifecycle.py"
+ROOM_STORAGE = "server/rooms/room_storage.py"
 DUE_TESTS = "tests/storage/test_refunds_due.py"
 
 IN_TICKETS = (
@@ -111,7 +111,13 @@ IN_TICKETS = (
         "release-epoch-named",
         "a release of tickets carries the room's epoch",
         "the same",
-        (Edit(LIFECYCLE, "self._tickets.release(self._room_id, self._epoch)", "self._tickets.release(self._room_id)"),),
+        (
+            Edit(
+                ROOM_STORAGE,
+                "self._tickets.release(self._room_id, self._epoch)",
+                "self._tickets.release(self._room_id)",
+            ),
+        ),
         f"{EXPLOITS}::test_a_server_that_has_lost_a_stream_releases_none_of_its_tickets",
         "assert 0 == 100",
         "the tickets are released",
@@ -137,7 +143,7 @@ IN_TICKETS = (
         "a server that stops in between keeps the viewer's tokens, and so does an owner who has spent them",
         (
             Edit(
-                LIFECYCLE,
+                ROOM_STORAGE,
                 "            if not await retry_storage("
                 "lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):\n"
                 "                return False\n",

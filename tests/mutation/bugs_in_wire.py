@@ -147,7 +147,7 @@ IN_WIRE = (
         "stored-words",
         "a room that is rebuilt from rows hides the same users' messages",
         "after a restart members receive messages of removed users",
-        (Edit("server/rooms/stream_rooms.py", "{*record.muted, *record.removed, *people.blocked}", "{*record.muted}"),),
+        (Edit("server/rooms/kinds/stream.py", "{*record.muted, *record.removed, *people.blocked}", "{*record.muted}"),),
         f"{NEWCOMERS}[removed]",
         "at example.com",
         "the message is in the history after the restart",

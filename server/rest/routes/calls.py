@@ -183,5 +183,5 @@ async def _make_and_ring(context: Context, new: NewCall) -> Rung | Refusal:
     """Create and ring a call in one task: one that does not ring keeps both parties busy until maintenance finds it."""
     rung = await create_call(context.postgres, new)
     if isinstance(rung, Rung) and rung.is_new:
-        context.call_rooms.start(rung.call)
+        context.call_rooms.start(rung.call, [])
     return rung

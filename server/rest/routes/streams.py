@@ -241,7 +241,7 @@ async def _open(request: Request, stream_id: RoomId) -> Refusal | None:
     if isinstance(opened, Refusal):
         return opened
     if opened is not None:
-        await context.stream_rooms.open(stream_id, opened)
+        await context.stream_rooms.adopt(stream_id, opened)
     return None
 
 

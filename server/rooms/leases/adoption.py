@@ -2,15 +2,14 @@
 
 from collections.abc import Collection
 from functools import partial
+from typing import Any
 
 import trio
 
 from domain.ids import RoomId
 from server.observability.faults import Faults
-from server.rooms.call_rooms import CallRooms
 from server.rooms.lifecycle import RoomLifecycle
 from server.rooms.registry import Registry
-from server.rooms.stream_rooms import StreamRooms
 from server.rooms.supervisor import RETRY_SECONDS
 from storage.rooms.leases import Claim
 
@@ -24,16 +23,13 @@ class Adoption:
     def __init__(
         self,
         registry: Registry,
-        lifecycle: RoomLifecycle,
-        call_rooms: CallRooms,
-        stream_rooms: StreamRooms,
+        call_rooms: RoomLifecycle[Any, Any],
+        stream_rooms: RoomLifecycle[Any, Any],
         faults: Faults,
         retries: int,
     ) -> None:
         self._registry = registry
-        self._lifecycle = lifecycle
-        self._call_rooms = call_rooms
-        self._stream_rooms = stream_rooms
+        self._rooms = {"call": call_rooms, "stream": stream_rooms}
         self._faults = faults
         self._retries = retries
         self._failing: set[RoomId] = set()  # claimed and not built yet, or could not even be ended
@@ -50,9 +46,8 @@ class Adoption:
             self._registry.spawn("adoption", partial(self._retry, claim))
 
     async def _try(self, claim: Claim) -> bool:
-        rooms = self._call_rooms if claim.kind == "call" else self._stream_rooms
         with self._faults.contained("adoption", room=str(claim.room_id)):
-            await rooms.adopt(claim)
+            await self._rooms[claim.kind].adopt(claim.room_id, claim.epoch)
             return True
         return False
 
@@ -64,5 +59,5 @@ class Adoption:
                 self._failing.discard(claim.room_id)
                 return
         with self._faults.contained("room_end", room=str(claim.room_id)):
-            await self._lifecycle.end_unread(claim.room_id)
+            await self._rooms[claim.kind].end_unread(claim.room_id)
             self._failing.discard(claim.room_id)

@@ -30,7 +30,7 @@ from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
 from server.observability.memory import settle_memory
 from server.observability.metrics import Metrics
-from server.rooms.lifecycle import RoomLifecycle
+from server.rooms.factory import RoomFactory
 from server.rooms.registry import Registry
 from server.rooms.room import RoomRecovery
 from server.rooms.supervisor import Supervisor
@@ -38,7 +38,6 @@ from server.sessions.directory import Sessions
 from storage.ledger.actor import StorageActor
 from storage.ledger.commands import Deliver
 from storage.postgres import Postgres
-from storage.rooms.leases import Leases
 from tests.bench.trusted import Trusted
 from tests.bench.turn import percentile
 
@@ -115,25 +114,24 @@ async def main(rooms: int, seconds: float) -> None:
     settle_memory()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)
-        floor = _lifecycle(actor, lateness, nursery)
-        nursery.start_soon(floor.timers.run)
-        began = floor.clock.now()
+        factory = _factory(actor, lateness, nursery)
+        nursery.start_soon(factory.timers.run)
+        began = Clock().now()
         for i in range(rooms):
             call = _running_call(began - PRICE.block * i // rooms)
-            room = floor.room(call.facts.id, call.facts.channel, (), cast(RoomRecovery, None))
-            nursery.start_soon(floor.task(room, call, 1, _save).run)
+            room = factory.room(call.facts, cast(RoomRecovery, None))
+            nursery.start_soon(factory.task(room, call, 1, _save).run)
         await trio.testing.wait_all_tasks_blocked()
         print(f"CLOCKS {await _measure(lateness.late_ms, seconds)}", flush=True)
         nursery.cancel_scope.cancel()
 
 
-def _lifecycle(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomLifecycle:
+def _factory(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomFactory:
     metrics, sessions = cast(Metrics, lateness), Sessions(WebsocketSettings())
     faults = Faults(Metrics())
-    return RoomLifecycle(
+    return RoomFactory(
         cast(Postgres, None),
         cast(StorageActor, actor),
-        cast(Leases, None),
         Trusted(),
         Registry(nursery, cast(Supervisor, None), metrics, faults),
         sessions,

@@ -11,8 +11,9 @@ from uuid import UUID
 import trio
 
 from domain.ids import RoomId, UserId
-from domain.protocol.events import RoomJoined
+from domain.protocol.events import Person, RoomJoined
 from domain.room import effects, inputs
+from domain.stream.record import StreamFacts
 from server.config.listen_address import Address
 from server.config.secrets import Secrets
 from server.config.settings import LimitSettings, Settings
@@ -67,9 +68,10 @@ class Known:
 
 
 def open_room(context: Context) -> None:
-    room = context.room_lifecycle.room(RoomId(UUID(int=0)), CHANNEL, (), cast(RoomRecovery, None))  # it does not crash
+    facts = StreamFacts(RoomId(UUID(int=0)), CHANNEL, Person(UUID(int=1), "nobody"), "lobby", "public", None, None, 0)
+    room = context.room_factory.room(facts, cast(RoomRecovery, None))  # it does not crash
     room.ownership = Ownership(Trusted())
-    context.registry.start(room, context.room_lifecycle.task(room, Lobby(), 1, _save))
+    context.registry.start(room, context.room_factory.task(room, Lobby(), 1, _save))
 
 
 async def main(port: int) -> None:

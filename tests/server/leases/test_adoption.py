@@ -104,7 +104,7 @@ async def test_a_row_that_cannot_be_ended_is_left_alone_until_the_next_start(
     """Otherwise the log would fill with the same line every few seconds."""
     tried = trio.Event()
 
-    async def broken(self: RoomLifecycle, room_id: Any) -> None:
+    async def broken(self: RoomLifecycle[Any, Any], room_id: Any) -> None:
         tried.set()
         raise PlantedFault
 

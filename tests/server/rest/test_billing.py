@@ -17,7 +17,7 @@ from domain.call.record import CallRecord
 from domain.ids import PROMOTIONS
 from server.context import Context
 from server.ids import new_channel, new_uuid
-from server.rooms.lifecycle import RoomStorage
+from server.rooms.room_storage import RoomStorage
 from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, Users, users_of
 from tests.server.rest.database_proxy import proxy_to

@@ -199,7 +199,7 @@ def _refuse_last_record(monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
             raise StatementRefused("planted", "23514")
         return await save_call(postgres, call_id, epoch, record)
 
-    monkeypatch.setattr("server.rooms.call_rooms.save_call", save)
+    monkeypatch.setattr("server.rooms.kinds.call.save_call", save)
     return refused
 
 

@@ -23,7 +23,6 @@ from domain.stream.stream import Stream
 from server.context import Context
 from server.sessions import room_commands
 from storage.postgres import Postgres
-from storage.rooms.leases import Claim
 from storage.rooms.streams import open_viewing_session
 from tests.support.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, token_of
 from tests.support.faults import PlantedFault, faults_at
@@ -269,9 +268,8 @@ async def test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_
         monkeypatch.setattr(context.leases, "claim", overtaken)
         assert await context.stream_rooms.restart(room) is None
         assert room.stream is None, "nothing was built"
-        stale = Claim(room.id, "stream", 2)
         del context.registry._rooms[room.id]
-        await context.stream_rooms.adopt(stale)
+        await context.stream_rooms.adopt(room.id, 2)
         assert context.registry.find(room.id) is None, "a claim that is overtaken is worth nothing"
         context.registry._rooms[room.id] = room
 

@@ -191,7 +191,7 @@ async def test_a_viewers_block_that_a_server_had_no_time_to_refund_is_refunded_b
     async def crash(*_: object) -> None:
         raise RuntimeError("the server stops here")
 
-    monkeypatch.setattr("server.rooms.lifecycle.give_back_blocks", crash)
+    monkeypatch.setattr("server.rooms.room_storage.give_back_blocks", crash)
     fan = await add_fan(context, 1000)
     async with online(context, await add_creator(context, 60)) as cleo, online(context, fan) as finn:
 

@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from server.context import Context
-from server.rooms import call_rooms as server_call_rooms
+from server.rooms.kinds import call as call_kind
+from server.rooms.kinds.stream import StreamKind
 from server.sessions import room_commands
 from storage.people.users import block_user, blocked_between
 from storage.rooms.streams import open_viewing_session
@@ -114,7 +115,7 @@ async def test_a_block_that_lands_while_the_call_is_made_ends_it(
     """The call was in the database already, and the room that the block could have ended did not exist yet."""
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
     held = Held(blocked_between)
-    monkeypatch.setattr(server_call_rooms, "blocked_between", held)
+    monkeypatch.setattr(call_kind, "blocked_between", held)
     async with online(context, creator) as cleo, online(context, fan) as finn:
         await in_thread(lambda: finn.http.post("/calls/init", json={"creatorId": str(creator)}))
         assert await block_user(context.postgres, creator, fan, most=10) is None  # no room was informed
@@ -127,14 +128,14 @@ async def test_a_block_that_lands_while_the_stream_opens_counts(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
-    database = context.stream_rooms._read_history
+    read_past = StreamKind.read_past
 
-    async def read_and_block(stored: Any) -> Any:
-        read = await database(stored)
+    async def read_and_block(kind: StreamKind, stored: Any) -> Any:
+        read = await read_past(kind, stored)
         assert await block_user(context.postgres, creator, fan, most=10) is None
         return read
 
-    monkeypatch.setattr(context.stream_rooms, "_read_history", read_and_block)
+    monkeypatch.setattr(StreamKind, "read_past", read_and_block)
     async with online(context, creator) as cleo:
         stream = await in_thread(go_live, cleo)
         room = context.registry.find_channel(stream["channel"])
