@@ -31,11 +31,26 @@ def rfc3339(at: Instant) -> str:
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def rfc3339_or_none(at: Instant | None) -> str | None:
+    """Format as `rfc3339` does; None stays None."""
+    return None if at is None else rfc3339(at)
+
+
 def as_datetime(at: Instant) -> datetime:
     """Convert to the UTC datetime that the database stores."""
     return _EPOCH + timedelta(microseconds=at)
 
 
+def as_datetime_or_none(at: Instant | None) -> datetime | None:
+    """Convert as `as_datetime` does; None stays None."""
+    return None if at is None else as_datetime(at)
+
+
 def from_datetime(moment: datetime) -> Instant:
     """Convert a datetime of the database; it must carry a time zone."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_datetime_or_none(moment: datetime | None) -> Instant | None:
+    """Convert as `from_datetime` does; None stays None."""
+    return None if moment is None else from_datetime(moment)

@@ -1,7 +1,7 @@
 """The warnings that a payer's tokens run out: `balance:low` and `balance:ok`."""
 
 from domain.billing.meter import Meter
-from domain.instant import Instant, rfc3339, seconds
+from domain.instant import Instant, rfc3339_or_none, seconds
 from domain.protocol import events as m
 
 
@@ -38,5 +38,5 @@ class FundsWarning:
             balance=self._meter.funds.balance,
             required=self._meter.next_tokens,
             seconds_left=seconds(self._meter.left(at, self._budget)),
-            ends_at=None if ends_at is None else rfc3339(ends_at),
+            ends_at=rfc3339_or_none(ends_at),
         )

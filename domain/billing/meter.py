@@ -35,6 +35,11 @@ class Paid(NamedTuple):
     refunded_blocks: int = 0
     refunded_tokens: int = 0
 
+    @property
+    def kept_tokens(self) -> int:
+        """What was charged, less what was refunded."""
+        return self.tokens - self.refunded_tokens
+
 
 class StoredMeter(NamedTuple):
     """The state of a payer's blocks in a room from the database: blocks, tokens, active time and the payer's funds."""

@@ -92,6 +92,11 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
         """Whether the tokens have moved, now or in an earlier attempt under the same key."""
         return self.outcome <= Outcome.ALREADY
 
+    @property
+    def room_is_lost(self) -> bool:
+        """Whether it was refused because the room has a later owner, or has ended."""
+        return self.outcome in (Outcome.FENCED, Outcome.CLOSED)
+
 
 def fault_of(posting: Posting) -> Refusal | None:
     """Return why this posting must not be sent to the database, or None if it is valid.

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+import msgspec
+
 from domain.billing.meter import LedgerDisagrees, Meter
 from domain.billing.payee_end import blocks_given_back
 from domain.billing.posting import Kind, Outcome, Receipt
@@ -10,7 +12,7 @@ from domain.call.access import refuse_command, refuse_hurry
 from domain.call.holds import Holds
 from domain.call.membership import NO_ROOM, CallMembership
 from domain.call.parties import Hold, Party, Role
-from domain.call.record import CallFacts, CallRecord, CallRules, CallView, as_fields
+from domain.call.record import CallFacts, CallRecord, CallRules, CallView
 from domain.call.state import CallState
 from domain.call.sweeps import Sweeps
 from domain.ids import UserId
@@ -100,7 +102,7 @@ class Call:
             case inputs.Saved(record):
                 self._note_saved(record, at)
             case inputs.Fenced():
-                self._disown()
+                self._state.effects += self.termination.disown()
             case inputs.FundsChanged(user_id, funds):
                 if user_id == self.meter.payer:
                     self.meter.learn(funds)
@@ -190,7 +192,7 @@ class Call:
                 self._hang_up(party, at)
 
     def _answer(self, reply: inputs.Reply, refusal: Refusal | None, at: Instant) -> None:
-        self._state.effects.append(effects.Answer(reply, refusal or {"call": as_fields(self.view(at))}))
+        self._state.effects.append(effects.Answer(reply, refusal or {"call": msgspec.to_builtins(self.view(at))}))
 
     # Chat and tips
 
@@ -218,8 +220,8 @@ class Call:
             self._state.effects += self.chat_and_tips.settle(receipt, at)
         else:
             self._settle_block(receipt, at)
-        if receipt.outcome in (Outcome.FENCED, Outcome.CLOSED):
-            self._disown()
+        if receipt.room_is_lost:
+            self._state.effects += self.termination.disown()
 
     def _settle_block(self, receipt: Receipt, at: Instant) -> None:
         block = self.meter.settle(receipt)
@@ -228,7 +230,7 @@ class Call:
         elif receipt.outcome in (Outcome.INSUFFICIENT, Outcome.LIMITED):
             self._state.effects.append(effects.Withdraw(self.meter.payer))
             self._end("insufficient_funds" if receipt.outcome is Outcome.INSUFFICIENT else "budget_reached", at)
-        elif receipt.outcome not in (Outcome.FENCED, Outcome.CLOSED) and not self.termination.over:
+        elif not receipt.room_is_lost and not self.termination.over:
             raise LedgerDisagrees(f"block {block.block_no} of call {self.facts.id}: {receipt.outcome.name}")
         if not self.meter.waiting:
             self._holds.lift({Hold.STORAGE}, at)
@@ -262,12 +264,6 @@ class Call:
             self.meter.clock.stop(at)
             self._state.effects += self.termination.drain()
 
-    def _disown(self) -> None:
-        """Stop here because another server owns the call: publish nothing more."""
-        if not self.settled:
-            self._state.effects += [*self.termination.drain(), *self.chat_and_tips.abandon()]
-            self._close(moved=True)
-
     def _finish(self, at: Instant) -> None:
         """Answer waiting sweeps once no block waits; store the last record once the call is over and no tip waits."""
         if self.meter.waiting and not self.settled:
@@ -290,11 +286,7 @@ class Call:
         if self.termination.reason is not None:
             active, members = self.meter.billed_active(at), self.members.listed()
             self._state.effects += self.events.ended(self.termination.reason, active, members, at)
-        self._close()
-
-    def _close(self, *, moved: bool = False) -> None:
-        self.members.clear()
-        self._state.effects += self.termination.settle(moved=moved)
+        self._state.effects += self.termination.settle()
 
     # State for readers
 

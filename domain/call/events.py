@@ -8,7 +8,7 @@ from domain.billing.posting import Receipt
 from domain.call.parties import Role
 from domain.call.record import CallFacts
 from domain.ids import MemberId
-from domain.instant import Duration, Instant, rfc3339, seconds
+from domain.instant import Duration, Instant, rfc3339, rfc3339_or_none, seconds
 from domain.protocol import events as m
 from domain.room.effects import Effect, Publish, Send
 from domain.room.members import Member, Sequence
@@ -63,13 +63,13 @@ class CallEvents:
             call_id=self._facts.id,
             block_no=self._meter.committed,
             tokens=tokens,
-            paid_through=_when(self._meter.paid_through()),
-            next_at=_when(self._meter.due_at()),
+            paid_through=rfc3339_or_none(self._meter.paid_through()),
+            next_at=rfc3339_or_none(self._meter.due_at()),
         )
         return [*started, charged, *self._wallets_changed(receipt, tokens, at)]
 
     def _state(self, kind: type[m.CallStateChanged], holds: list[str], at: Instant) -> Publish:
-        paid_through = _when(self._meter.paid_through())
+        paid_through = rfc3339_or_none(self._meter.paid_through())
         return self.publish(kind, at, call_id=self._facts.id, holds=holds, paid_through=paid_through)
 
     def _wallets_changed(self, receipt: Receipt, tokens: int, at: Instant) -> list[Effect]:
@@ -85,7 +85,7 @@ class CallEvents:
             cause="block",
             tokens=tokens,
             ref=ref,
-            earned=paid.tokens - paid.refunded_tokens,
+            earned=paid.kept_tokens,
         )
         fan, creator = self._parties
         return [Send(fan, spent, funds.n), Send(creator, earned, receipt.credit_n or 0)]
@@ -134,7 +134,7 @@ class CallEvents:
             call_id=self._facts.id,
             reason=reason,
             blocks=paid.blocks,
-            tokens=paid.tokens - paid.refunded_tokens,
+            tokens=paid.kept_tokens,
             active_seconds=seconds(active),
         )
         assert isinstance(ended.event, m.CallEnded)
@@ -169,7 +169,3 @@ def ended_outside(ended: m.CallEnded) -> m.CallEndedOutside:
         tokens=ended.tokens,
         active_seconds=ended.active_seconds,
     )
-
-
-def _when(at: Instant | None) -> str | None:
-    return None if at is None else rfc3339(at)

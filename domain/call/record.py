@@ -1,13 +1,13 @@
 """The data of a call: the facts that never change, the record that is stored, and the view that clients see."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from domain.billing.block import BlockPrice, Rounding
 from domain.billing.meter import Paid, SetBack
 from domain.ids import CallId, PostingKey, UserId
-from domain.instant import Duration, Instant, rfc3339, seconds
+from domain.instant import Duration, Instant, rfc3339, rfc3339_or_none, seconds
 from domain.protocol.events import Person
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
@@ -122,25 +122,15 @@ def view_call(facts: CallFacts, record: CallRecord, paid: Paid, paid_through: In
         block_rounding=facts.price.rounding,
         max_tokens=facts.max_tokens,
         created_at=rfc3339(facts.created_at),
-        accepted_at=_when(record.accepted_at),
-        started_at=_when(record.started_at),
-        ended_at=_when(record.ended_at),
+        accepted_at=rfc3339_or_none(record.accepted_at),
+        started_at=rfc3339_or_none(record.started_at),
+        ended_at=rfc3339_or_none(record.ended_at),
         end_reason=record.end_reason,
         expires_at=rfc3339(facts.rings_until) if record.status == "ringing" else None,
         blocks=paid.blocks,
-        tokens=paid.tokens - paid.refunded_tokens,
+        tokens=paid.kept_tokens,
         refunded_blocks=paid.refunded_blocks,
         refunded_tokens=paid.refunded_tokens,
         active_seconds=seconds(record.active),
-        paid_through=_when(paid_through),
+        paid_through=rfc3339_or_none(paid_through),
     )
-
-
-def as_fields(view: CallView) -> dict[str, Any]:
-    """Return the view as plain JSON values, for use inside an answer or an event."""
-    fields: dict[str, Any] = msgspec.to_builtins(view)
-    return fields
-
-
-def _when(at: Instant | None) -> str | None:
-    return None if at is None else rfc3339(at)

@@ -8,7 +8,7 @@ import msgspec
 from domain.billing.meter import Meter
 from domain.call.events import CallEvents
 from domain.call.parties import Parties
-from domain.call.record import CallFacts, CallRecord, CallRules, CallView, Status, as_fields, view_call
+from domain.call.record import CallFacts, CallRecord, CallRules, CallView, Status, view_call
 from domain.call.setup import CallSetup
 from domain.ids import block_key
 from domain.instant import Instant
@@ -45,7 +45,7 @@ class CallState:
         self.chat_and_tips = ChatAndTips(room_ref, self.members, self.events.publish, room_rules, tips)
         self.parties = Parties(*facts.parties, rules, meter.clock)
         self.setup = CallSetup(facts, rules, record, restarted_at)
-        self.termination = Termination(ENDED, record.ended_at, record.end_reason)
+        self.termination = Termination(ENDED, record.ended_at, record.end_reason, self.members, self.chat_and_tips)
         self.to_give_back = range(0)  # numbers of blocks, set when the call ends; some may have no receipt yet
         self.effects: list[Effect] = []
         if restarted_at is not None:
@@ -95,7 +95,7 @@ class CallState:
 
     def room(self, at: Instant) -> dict[str, Any]:
         """Return the view as the field `room` of `room:joined`."""
-        return {"kind": "call", **as_fields(self.view(at))}
+        return {"kind": "call", **msgspec.to_builtins(self.view(at))}
 
     def _status(self) -> Status:
         if self.termination.ended_at is not None:

@@ -5,7 +5,9 @@ from typing import Any
 
 from domain.instant import Instant
 from domain.refusals import Code, Refusal, room_starting
+from domain.room.chat import ChatAndTips
 from domain.room.effects import Close, Effect, Save, Withdraw
+from domain.room.members import Members
 
 DRAINING = Refusal(Code.DRAINING, "The server is shutting down")
 MOVED = room_starting()
@@ -14,12 +16,21 @@ MOVED = room_starting()
 class Termination:
     """How far a room has ended. It is over once it has ended, or while its server drains; no new deadlines run then."""
 
-    def __init__(self, ended: Refusal, ended_at: Instant | None, reason: str | None) -> None:
+    def __init__(
+        self,
+        ended: Refusal,
+        ended_at: Instant | None,
+        reason: str | None,
+        members: Members,
+        chat_and_tips: ChatAndTips,
+    ) -> None:
         """Continue from a stored record.
 
         `ended` is the refusal of requests after the end; `ended_at` and `reason` are None unless the room has ended.
         """
         self._ended = ended
+        self._members = members
+        self._chat_and_tips = chat_and_tips
         self.ended_at = ended_at
         self.reason = reason
         self.draining = False
@@ -61,7 +72,18 @@ class Termination:
         """Return whether this stored record is the last one, after which the room closes."""
         return record is self._last_record and not self.settled
 
-    def settle(self, *, moved: bool = False) -> list[Effect]:
-        """Close the room. `moved`: a later owner has it, which alone may report what happens in it."""
+    def settle(self) -> list[Effect]:
+        """Close the room: its last record is stored, so nothing happens in it any more."""
+        return self._close(moved=False)
+
+    def disown(self) -> list[Effect]:
+        """Stop here because another server owns the room: publish nothing more, and answer the tips under way.
+
+        Nothing if the room is settled.
+        """
+        return [] if self.settled else [*self.drain(), *self._chat_and_tips.abandon(), *self._close(moved=True)]
+
+    def _close(self, *, moved: bool) -> list[Effect]:
         self.settled, self._moved = True, moved
+        self._members.clear()
         return [Close(moved)]

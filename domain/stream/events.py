@@ -5,7 +5,7 @@ from typing import Any
 
 from domain.billing.posting import Receipt
 from domain.ids import MemberId, UserId
-from domain.instant import Instant, rfc3339, seconds
+from domain.instant import Instant, rfc3339_or_none, seconds
 from domain.protocol import events as m
 from domain.room.effects import Effect, Publish, Send, SendToMember
 from domain.room.members import Member, Sequence
@@ -37,8 +37,8 @@ class StreamEvents:
             user_id=meter.payer,
             block_no=meter.committed,
             tokens=tokens,
-            paid_through=_when(meter.paid_through()),
-            next_at=_when(meter.due_at()),
+            paid_through=rfc3339_or_none(meter.paid_through()),
+            next_at=rfc3339_or_none(meter.due_at()),
         )
         if receipt.credit_after is None:
             return [Send(meter.payer, charged), Send(self._facts.owner_id, charged)]
@@ -83,7 +83,7 @@ class StreamEvents:
         if viewing is not None:
             you["balance"] = viewing.meter.funds.balance
             you["secondsLeft"] = seconds(viewing.meter.left(at))
-            you["paidThrough"] = _when(viewing.meter.paid_through())
+            you["paidThrough"] = rfc3339_or_none(viewing.meter.paid_through())
         return m.RoomJoined(
             channel=self._facts.channel,
             room=room,
@@ -95,7 +95,3 @@ class StreamEvents:
             you=you,
             ice_servers=[],
         )
-
-
-def _when(at: Instant | None) -> str | None:
-    return None if at is None else rfc3339(at)

@@ -1,7 +1,7 @@
 """The data of a stream: the facts that never change, the record that is stored, and the view that clients see."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from domain.billing.block import BlockPrice
 from domain.billing.meter import SetBack
 from domain.ids import RoomId, UserId
-from domain.instant import Duration, Instant, rfc3339
+from domain.instant import Duration, Instant, rfc3339, rfc3339_or_none
 from domain.protocol.events import PastTip, Person
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
@@ -110,17 +110,7 @@ def view_stream(facts: StreamFacts, record: StreamRecord, viewers: int = 0) -> S
         status=record.status,
         viewers=viewers,
         created_at=rfc3339(facts.created_at),
-        started_at=_when(record.started_at),
-        ended_at=_when(record.ended_at),
+        started_at=rfc3339_or_none(record.started_at),
+        ended_at=rfc3339_or_none(record.ended_at),
         end_reason=record.end_reason,
     )
-
-
-def as_fields(view: StreamView) -> dict[str, Any]:
-    """Return the view as plain JSON values, for use inside an answer or an event."""
-    fields: dict[str, Any] = msgspec.to_builtins(view)
-    return fields
-
-
-def _when(at: Instant | None) -> str | None:
-    return None if at is None else rfc3339(at)

@@ -22,7 +22,6 @@ from domain.stream.record import (
     StreamRecord,
     StreamRules,
     StreamView,
-    as_fields,
     view_stream,
 )
 from domain.stream.ticket_release import TicketRelease
@@ -53,7 +52,6 @@ class StreamState:
         self.members = Members(rules.members)
         self.viewing_sessions = ViewingSessions(facts, rules, epoch)
         self.access_policy = AccessPolicy(facts, history.tickets, history.blocked, record.removed)
-        self.termination = Termination(ENDED, record.ended_at, record.end_reason)
         self.presence = Presence(self.members, self.events.publish, room_rules.presence_limit)
         self.chat_and_tips = ChatAndTips(
             RoomRef(facts.id, facts.channel, epoch, facts.owner_id, ENDED),
@@ -65,6 +63,7 @@ class StreamState:
             (*record.removed, *history.blocked),
             self.clock_stands,
         )
+        self.termination = Termination(ENDED, record.ended_at, record.end_reason, self.members, self.chat_and_tips)
         self.viewers = Viewers(facts, rules)
         self.host_presence = HostPresence(at, record.present)
         self.release = TicketRelease(facts, rules, record, self.host_presence)
@@ -109,7 +108,7 @@ class StreamState:
 
     def room(self) -> dict[str, Any]:
         """Return the view as the field `room` of `room:joined`."""
-        return {"kind": "stream", **as_fields(self.view())}
+        return {"kind": "stream", **msgspec.to_builtins(self.view())}
 
     def _record_without_clocks(self) -> StreamRecord:
         return StreamRecord(

@@ -94,7 +94,7 @@ class Stream:
             case inputs.Saved(record):
                 self._note_saved(record, at)
             case inputs.Fenced():
-                self._disown()
+                self._state.effects += self.termination.disown()
             case inputs.FundsChanged(user_id, funds):
                 if viewing := self.viewing_sessions.find(user_id):
                     viewing.meter.learn(funds)
@@ -223,8 +223,8 @@ class Stream:
             self._state.effects += self.chat_and_tips.settle(receipt, at)
         else:
             self._settle_block(receipt, at)
-        if receipt.outcome in (Outcome.FENCED, Outcome.CLOSED):
-            self._disown()
+        if receipt.room_is_lost:
+            self._state.effects += self.termination.disown()
 
     def _settle_block(self, receipt: Receipt, at: Instant) -> None:
         viewing = self.viewing_sessions.find(UserId(receipt.posting.debit))
@@ -235,7 +235,7 @@ class Stream:
             self._state.effects += self.events.block_charged(viewing, receipt, block.tokens, self._state.earned, at)
         elif receipt.outcome in (Outcome.INSUFFICIENT, Outcome.LIMITED):
             self._revoke(viewing, at)
-        elif receipt.outcome not in (Outcome.FENCED, Outcome.CLOSED) and not (self.termination.over or viewing.revoked):
+        elif not receipt.room_is_lost and not (self.termination.over or viewing.revoked):
             raise LedgerDisagrees(f"block {block.block_no} in stream {self.facts.id}: {receipt.outcome.name}")
         if not viewing.meter.waiting:
             self.viewing_sessions.note_storage(viewing, False, at)
@@ -292,12 +292,6 @@ class Stream:
             self._state.host_presence.close(at)
             self._state.effects += self.termination.drain()
 
-    def _disown(self) -> None:
-        """Stop here because another server owns the stream: publish nothing more."""
-        if not self.settled:
-            self._state.effects += [*self.termination.drain(), *self.chat_and_tips.abandon()]
-            self._close(moved=True)
-
     def _finish(self, at: Instant) -> None:
         """Store the last record once the stream is over and nothing is under way."""
         if self.termination.over and not self.viewing_sessions.wait and not self.chat_and_tips.waits:
@@ -313,11 +307,7 @@ class Stream:
             if (reason := self.termination.reason) is not None:
                 for publish in (self.events.publish, self.chat_and_tips.overlays.publish):
                     self._state.effects += [publish(kind, at, reason=reason) for kind in (m.StreamEnded, m.RoomClosed)]
-            self._close()
-
-    def _close(self, *, moved: bool = False) -> None:
-        self.members.clear()
-        self._state.effects += self.termination.settle(moved=moved)
+            self._state.effects += self.termination.settle()
 
     # State for readers
 

@@ -12,7 +12,7 @@ from domain.billing.block import BlockPrice
 from domain.billing.meter import Funds, Paid, SetBack
 from domain.call.record import CallFacts, CallRecord, CallView, view_call
 from domain.ids import CallId, UserId
-from domain.instant import Instant, as_datetime, from_datetime
+from domain.instant import as_datetime_or_none, from_datetime, from_datetime_or_none
 from domain.protocol.events import Person
 from storage.paging import Listing, Page, Paged
 from storage.postgres import PgUUID, Postgres, Row
@@ -86,13 +86,13 @@ async def save_call(postgres: Postgres, call_id: CallId, epoch: int, record: Cal
         call_id,
         epoch,
         record.status,
-        _moment(record.accepted_at),
-        _moment(record.started_at),
-        _moment(record.ended_at),
+        as_datetime_or_none(record.accepted_at),
+        as_datetime_or_none(record.started_at),
+        as_datetime_or_none(record.ended_at),
         record.end_reason,
         list(record.holds),
-        _moment(record.fan_paused_at),
-        _moment(record.creator_paused_at),
+        as_datetime_or_none(record.fan_paused_at),
+        as_datetime_or_none(record.creator_paused_at),
         record.fan_paused,
         record.creator_paused,
         record.active,
@@ -189,12 +189,12 @@ def stored_call(row: Row) -> StoredCall:
         ),
         record=CallRecord(
             status=row["status"],
-            accepted_at=_instant(row["accepted_at"]),
-            started_at=_instant(row["started_at"]),
-            ended_at=_instant(row["ended_at"]),
+            accepted_at=from_datetime_or_none(row["accepted_at"]),
+            started_at=from_datetime_or_none(row["started_at"]),
+            ended_at=from_datetime_or_none(row["ended_at"]),
             end_reason=row["end_reason"],
-            fan_paused_at=_instant(row["fan_paused_at"]),
-            creator_paused_at=_instant(row["creator_paused_at"]),
+            fan_paused_at=from_datetime_or_none(row["fan_paused_at"]),
+            creator_paused_at=from_datetime_or_none(row["creator_paused_at"]),
             fan_paused=row["fan_paused_us"],
             creator_paused=row["creator_paused_us"],
             holds=tuple(row["holds"]),
@@ -205,11 +205,3 @@ def stored_call(row: Row) -> StoredCall:
         paid=Paid(row["last_block"], row["tokens"], row["refunded_blocks"], row["refunded_tokens"]),
         fan_funds=Funds(row["fan_balance"], row["fan_n"]),
     )
-
-
-def _moment(at: Instant | None) -> datetime | None:
-    return None if at is None else as_datetime(at)
-
-
-def _instant(moment: datetime | None) -> Instant | None:
-    return None if moment is None else from_datetime(moment)

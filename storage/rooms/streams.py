@@ -1,7 +1,6 @@
 """Rows of streams: creates, opens, stores and reads streams, and reads who may watch them."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, get_args
 from uuid import UUID
 
@@ -10,7 +9,7 @@ import msgspec
 from domain.billing.block import BlockPrice, Rounding
 from domain.billing.meter import Funds, SetBack, StoredMeter
 from domain.ids import RoomId, UserId
-from domain.instant import Instant, as_datetime, from_datetime
+from domain.instant import Instant, as_datetime, as_datetime_or_none, from_datetime, from_datetime_or_none
 from domain.protocol.events import Person
 from domain.refusals import Code, Refusal, quota_reached
 from domain.stream.record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
@@ -179,7 +178,7 @@ async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record:
         stream_id,
         epoch,
         record.status,
-        _moment(record.ended_at),
+        as_datetime_or_none(record.ended_at),
         record.end_reason,
         list(record.muted),
         list(record.removed),
@@ -286,8 +285,8 @@ def stored_stream(row: Row) -> StoredStream:
         ),
         record=StreamRecord(
             status=row["status"],
-            started_at=_instant(row["started_at"]),
-            ended_at=_instant(row["ended_at"]),
+            started_at=from_datetime_or_none(row["started_at"]),
+            ended_at=from_datetime_or_none(row["ended_at"]),
             end_reason=row["end_reason"],
             muted=tuple(row["muted"]),
             removed=tuple(row["removed"]),
@@ -296,11 +295,3 @@ def stored_stream(row: Row) -> StoredStream:
         ),
         epoch=row["epoch"],
     )
-
-
-def _moment(at: Instant | None) -> datetime | None:
-    return None if at is None else as_datetime(at)
-
-
-def _instant(moment: datetime | None) -> Instant | None:
-    return None if moment is None else from_datetime(moment)

@@ -100,7 +100,7 @@ class CallKind:
             call_id=room.id,
             reason="server_fault",
             blocks=paid.blocks,
-            tokens=paid.tokens - paid.refunded_tokens,
+            tokens=paid.kept_tokens,
             active_seconds=seconds(record.active),
         )
         room.fanout.publish(ended)
