@@ -113,7 +113,7 @@ IN_CALLS = (
         "the key of a call transfers tokens when it is used for a tip",
         (
             Edit(
-                "storage/migrations/0007_parts.sql",
+                "storage/migrations/0013_batch_steps.sql",
                 "careful := EXISTS (SELECT FROM idempotency_keys o WHERE o.key = ANY (key));",
                 "careful := false;",
             ),

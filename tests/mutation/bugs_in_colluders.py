@@ -2,7 +2,7 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-BATCH = "storage/migrations/0007_parts.sql"
+STEPS, PARTS = "storage/migrations/0013_batch_steps.sql", "storage/migrations/0007_parts.sql"
 ON_THE_MODEL = "tests/colluders/test_colluders.py::test_colluders_create_no_token_and_every_bill_is_true"
 ON_A_SERVER = (
     "tests/colluders/test_colluders_on_a_server.py"
@@ -71,7 +71,13 @@ IN_COLLUDERS = (
         "colluders-promotional",
         "the promotional part of a payment stays promotional",
         "a gift that is tipped to a second account becomes cashable",
-        (Edit(BATCH, "pi := po;  ei := amount - po;", "pi := 0;  ei := amount;"),),
+        (
+            Edit(
+                STEPS,
+                "in_promotional := out_promotional;  in_earned := amount - out_promotional;",
+                "in_promotional := 0;  in_earned := amount;",
+            ),
+        ),
         ON_A_SERVER,
         "promotional tokens became cashable",
         "more is cashable than was sold",
@@ -80,7 +86,7 @@ IN_COLLUDERS = (
         "colluders-debt",
         "an advance from `losses` is a debt of the payee",
         "a tip that was spent and then refunded exists twice, and nobody owes it",
-        (Edit(BATCH, "WHERE j.debit_wallet = losses;", "WHERE false;"),),
+        (Edit(PARTS, "WHERE j.debit_wallet = losses;", "WHERE false;"),),
         ON_A_SERVER,
         "debts are what was advanced",
         "more was advanced than is owed",

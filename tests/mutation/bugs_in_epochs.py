@@ -2,9 +2,9 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-SQL = "storage/migrations/0001_house.sql"
+SQL = "storage/migrations/0001_initial.sql"
 LEASES = "storage/migrations/0004_leases.sql"
-BATCH = "storage/migrations/0007_parts.sql"  # the batch statement as it is now, and the refunds
+STEPS = "storage/migrations/0013_batch_steps.sql"  # the batch statement
 CALLS_SQL = "storage/migrations/0009_calls.sql"
 IN_ORDER = "tests/storage/test_actor.py::test_blocks_commit_in_order_and_under_the_latest_epoch_alone"
 AS_IT_IS = "tests/storage/test_as_it_is.py"
@@ -35,7 +35,7 @@ IN_EPOCHS = (
         "epoch",
         "a posting commits only under the room's latest epoch",
         "a server that has lost a room continues to charge in it",
-        (Edit(BATCH, "AND o.id = room[p] AND o.epoch = epoch[p]", "AND o.id = room[p]"),),
+        (Edit(STEPS, "AND o.id = room[p] AND o.epoch = epoch[p]", "AND o.id = room[p]"),),
         "tests/storage/test_fence.py::test_a_storm_of_takeovers_leaves_a_series_without_gap_or_double",
         "owners were overtaken while they posted",
         "no block of an earlier owner is ever FENCED",
@@ -44,7 +44,7 @@ IN_EPOCHS = (
         "epoch-with-care",
         "… also in a batch on the careful path",
         "the same",
-        (Edit(BATCH, "live[i] <> epoch[i] AND (", "live[i] = -1 AND ("),),
+        (Edit(STEPS, "room_epoch[i] <> epoch[i] AND (", "room_epoch[i] = ended AND ("),),
         IN_ORDER,
         "Outcome.FENCED",
         "the stale block is COMMITTED, not FENCED",
@@ -53,7 +53,7 @@ IN_EPOCHS = (
         "ended",
         "nothing commits in a room that has ended",
         "a call is charged after its end",
-        (Edit(BATCH, "o.epoch = epoch[p] AND o.ended_at IS NULL", "o.epoch = epoch[p]"),),
+        (Edit(STEPS, "o.epoch = epoch[p] AND o.ended_at IS NULL", "o.epoch = epoch[p]"),),
         IN_ORDER,
         "Outcome.CLOSED",
         "the late block is COMMITTED, not CLOSED",
@@ -62,7 +62,7 @@ IN_EPOCHS = (
         "ended-with-care",
         "… also in a batch on the careful path",
         "the same",
-        (Edit(BATCH, "WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END", "ELSE s.epoch END"),),
+        (Edit(STEPS, "WHEN s.ended_at IS NULL THEN s.epoch ELSE ended END", "ELSE s.epoch END"),),
         IN_ORDER,
         "Outcome.CLOSED",
         "the late block is COMMITTED, not CLOSED",
@@ -71,7 +71,7 @@ IN_EPOCHS = (
         "room-of-a-tip",
         "a posting that is not a block is checked against its room's epoch too",
         "a tip commits in a room that has a later owner, or no owner",
-        (Edit(BATCH, "touched := touched - x;", "NULL;"),),
+        (Edit(STEPS, " OR misplaced > 0", ""),),
         f"{AS_IT_IS}::{NO_PLACE}[tip-later-owner-1]",
         "Outcome.FENCED",
         "the tip is COMMITTED, not FENCED",
@@ -82,9 +82,9 @@ IN_EPOCHS = (
         "a server that does not know the epoch charges in the room",
         (
             Edit(
-                BATCH,
-                "AND (epoch[i] > 0 OR block_no[i] > 0 OR live[i] = -1) THEN",
-                "AND (epoch[i] > 0 OR live[i] = -1) THEN",
+                STEPS,
+                "AND (epoch[i] > 0 OR block_no[i] > 0 OR room_epoch[i] = ended) THEN",
+                "AND (epoch[i] > 0 OR room_epoch[i] = ended) THEN",
             ),
         ),
         f"{AS_IT_IS}::{NO_PLACE}[block-without-owner-1]",
@@ -131,7 +131,7 @@ IN_EPOCHS = (
         "gap",
         "block n commits only right after block n - 1",
         "the series of blocks has gaps",
-        (Edit(BATCH, "AND s.last_block = block_no[p] - 1;", ";"),),
+        (Edit(STEPS, "AND s.last_block = block_no[p] - 1;", ";"),),
         f"{AS_IT_IS}::{NO_PLACE}[gap-1]",
         "Outcome.GAP",
         "block 2 is COMMITTED without block 1",
@@ -140,7 +140,7 @@ IN_EPOCHS = (
         "gap-with-care",
         "… also in a batch on the careful path",
         "the same",
-        (Edit(BATCH, "IF x > 0 AND last_block[x] <> block_no[i] - 1 THEN", "IF false THEN"),),
+        (Edit(STEPS, "IF i_meter > 0 AND last_block[i_meter] <> block_no[i] - 1 THEN", "IF false THEN"),),
         IN_ORDER,
         "Outcome.GAP",
         "block 2 is COMMITTED before block 1",

@@ -2,6 +2,7 @@
 
 from tests.mutation.bugs import Bug, Edit
 
+STEPS = "storage/migrations/0013_batch_steps.sql"
 PARTS, FIGURES = "storage/migrations/0007_parts.sql", "storage/migrations/0012_figures.sql"
 PARTS_TESTS = "tests/storage/test_parts.py"
 FIGURES_TESTS, ACTIONS_TESTS, EXPLOITS = (
@@ -13,7 +14,7 @@ IN_FIGURES = (
         "promotional-first",
         "promotional tokens are spent first",
         "a gift is kept and bought tokens are spent instead",
-        (Edit(PARTS, "po := least(promotional[d], amount);", "po := 0;"),),
+        (Edit(STEPS, "out_promotional := least(promotional[payer], amount);", "out_promotional := 0;"),),
         f"{PARTS_TESTS}::test_promotional_tokens_are_spent_first_and_earned_ones_last",
         "assert",
         "they remain after a tip of the same amount",
@@ -22,7 +23,13 @@ IN_FIGURES = (
         "earned-last",
         "earned tokens are spent last",
         "a creator who spends can cash out less than they might",
-        (Edit(PARTS, "eo := greatest(0, earned[d] - v);", "eo := least(earned[d], amount - po);"),),
+        (
+            Edit(
+                STEPS,
+                "out_earned := greatest(0, earned[payer] - payer_after);",
+                "out_earned := least(earned[payer], amount - out_promotional);",
+            ),
+        ),
         f"{PARTS_TESTS}::test_promotional_tokens_are_spent_first_and_earned_ones_last",
         "assert",
         "earned tokens are gone before bought ones",
@@ -31,7 +38,13 @@ IN_FIGURES = (
         "promotional-along",
         "a payment keeps the promotional part of its tokens",
         "a gift becomes cashable after a tip to a friend",
-        (Edit(PARTS, "pi := po;  ei := amount - po;", "pi := 0;  ei := amount;"),),
+        (
+            Edit(
+                STEPS,
+                "in_promotional := out_promotional;  in_earned := amount - out_promotional;",
+                "in_promotional := 0;  in_earned := amount;",
+            ),
+        ),
         f"{PARTS_TESTS}::test_a_payment_carries_its_promotional_part_along",
         "assert",
         "all of a tip counts as earned",
@@ -41,8 +54,16 @@ IN_FIGURES = (
         "a payout takes earned tokens only",
         "bought tokens are cashed out",
         (
-            Edit(PARTS, "AND (v < 0 OR k = payout AND earned[d] < amount) THEN", "AND v < 0 THEN"),
-            Edit(PARTS, "ELSIF k = payout OR k = repayment THEN", "ELSIF k = repayment THEN"),
+            Edit(
+                STEPS,
+                "AND (payer_after < 0 OR posting_kind = payout AND earned[payer] < amount) THEN",
+                "AND payer_after < 0 THEN",
+            ),
+            Edit(
+                STEPS,
+                "ELSIF posting_kind = payout OR posting_kind = repayment THEN",
+                "ELSIF posting_kind = repayment THEN",
+            ),
         ),
         f"{PARTS_TESTS}::test_a_payout_takes_earned_tokens_and_no_others",
         "Outcome.COMMITTED",
@@ -104,7 +125,7 @@ IN_FIGURES = (
         "release-at-sale",
         "a ticket that is sold after the release is paid to the creator",
         "its tokens stay in escrow for good",
-        (Edit(PARTS, "IF k = ticket AND release_to[i] IS NOT NULL AND", "IF false AND"),),
+        (Edit(STEPS, "IF posting_kind = ticket AND release_to[i] IS NOT NULL AND", "IF false AND"),),
         f"{PARTS_TESTS}::test_a_ticket_that_is_sold_after_the_release_is_the_creators_at_once",
         "assert",
         "they are in escrow",
@@ -114,7 +135,7 @@ IN_FIGURES = (
         "earnings repay a debt at once",
         "a debtor cashes out what is owed",
         (
-            Edit(PARTS, "ELSIF ei > 0 AND owed[c] > 0 THEN", "ELSIF false THEN"),
+            Edit(STEPS, "ELSIF in_earned > 0 AND owed[payee] > 0 THEN", "ELSIF false THEN"),
             Edit(PARTS, "CHECK (owed >= 0 AND (owed = 0 OR earned = 0))", "CHECK (true)"),
         ),
         f"{PARTS_TESTS}::test_a_debt_is_repaid_by_the_next_earnings_the_oldest_first",
@@ -125,7 +146,7 @@ IN_FIGURES = (
         "debt-seen",
         "a batch with a debtor takes the careful path",
         "payments to a debtor fail",
-        (Edit(PARTS, "careful := careful OR indebted OR", "careful := careful OR"),),
+        (Edit(STEPS, "careful := careful OR any_debtor OR", "careful := careful OR"),),
         f"{PARTS_TESTS}::test_a_debt_is_repaid_by_the_next_earnings_the_oldest_first",
         "assert (False",
         "a tip to a debtor is INVALID",
@@ -136,7 +157,7 @@ IN_FIGURES = (
         "an old debt stays open for ever",
         (
             Edit(
-                PARTS,
+                STEPS,
                 "PARTITION BY q.debtor ORDER BY q.created_at, q.advance_key)",
                 "PARTITION BY q.debtor ORDER BY q.created_at DESC, q.advance_key)",
             ),
@@ -182,7 +203,7 @@ IN_FIGURES = (
         "operator-written",
         "an operator's action is stored with its posting",
         "nobody can find out who gave the tokens",
-        (Edit(PARTS, "WHERE operator[p] IS NOT NULL AND status[p] = committed;", "WHERE false;"),),
+        (Edit(STEPS, "WHERE operator[p] IS NOT NULL AND status[p] = committed;", "WHERE false;"),),
         f"{PARTS_TESTS}::test_an_operators_action_is_stored_with_its_posting",
         "assert [] ==",
         "no action is stored",

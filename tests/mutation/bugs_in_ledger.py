@@ -2,9 +2,10 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-SQL = "storage/migrations/0001_house.sql"
+SQL = "storage/migrations/0001_initial.sql"
 STREAMS_SQL = "storage/migrations/0002_streams.sql"
-BATCH = "storage/migrations/0007_parts.sql"  # the batch statement as it is now, and the refunds
+STEPS = "storage/migrations/0013_batch_steps.sql"  # the batch statement
+PARTS = "storage/migrations/0007_parts.sql"  # refunds and releases
 CALLS_SQL = "storage/migrations/0009_calls.sql"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 TWO_SERVERS = "tests/storage/test_bank.py::test_two_servers_on_one_database_never_lock_each_other_out[1000]"
@@ -13,9 +14,9 @@ AS_IT_IS = "tests/storage/test_as_it_is.py"
 NO_PLACE = "test_a_posting_that_has_no_place_is_refused_for_that_whether_it_can_be_paid_or_not"
 
 # The lines after the lock in the batch statement; they tell it from the other statements that take the write lock.
-BEGIN = " INTO now_at;\n    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- it,"
+BEGIN = " INTO now_at;\n        IF now_at > clock_timestamp() + max_clock_error THEN"
 TAKE_LOCK = f"UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at{BEGIN}"
-NO_FUNDS = "IF w_is_user[d] AND (v < 0 OR k = payout AND earned[d] < amount) THEN"
+NO_FUNDS = "IF w_is_user[payer] AND (payer_after < 0 OR posting_kind = payout AND earned[payer] < amount) THEN"
 
 IN_LEDGER = (
     Bug(
@@ -27,15 +28,15 @@ IN_LEDGER = (
             Edit(SQL, "PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT", "PRIMARY KEY"),
             Edit(STREAMS_SQL, "UNIQUE REFERENCES journal (key) ON DELETE RESTRICT", "UNIQUE"),
             Edit(
-                BATCH,
+                PARTS,
                 "advance_key uuid PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT",
                 "advance_key uuid PRIMARY KEY",
             ),
             Edit(
-                BATCH, "release_key uuid UNIQUE REFERENCES journal (key) ON DELETE RESTRICT", "release_key uuid UNIQUE"
+                PARTS, "release_key uuid UNIQUE REFERENCES journal (key) ON DELETE RESTRICT", "release_key uuid UNIQUE"
             ),
             Edit(
-                BATCH, "posting_key uuid UNIQUE REFERENCES journal (key) ON DELETE RESTRICT", "posting_key uuid UNIQUE"
+                PARTS, "posting_key uuid UNIQUE REFERENCES journal (key) ON DELETE RESTRICT", "posting_key uuid UNIQUE"
             ),
             Edit(CALLS_SQL, "PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT", "PRIMARY KEY"),
             Edit(SQL, "CREATE UNIQUE INDEX journal_debit", "CREATE INDEX ON journal (key); CREATE UNIQUE INDEX d"),
@@ -48,7 +49,7 @@ IN_LEDGER = (
         "content",
         "a used key is answered ALREADY only for the same content",
         "a different posting under a used key is reported as paid",
-        (Edit(BATCH, "IF same[i] THEN", "IF true THEN"),),
+        (Edit(STEPS, "IF same_content[i] THEN", "IF true THEN"),),
         f"{ACTOR_TESTS}::test_a_repeat_moves_nothing_and_says_what_the_first_did",
         "Outcome.CONFLICT",
         "the other posting is ALREADY, not CONFLICT",
@@ -59,7 +60,7 @@ IN_LEDGER = (
         "two servers change the same wallets at the same time",
         (
             Edit(
-                BATCH,
+                STEPS,
                 TAKE_LOCK,
                 f"SELECT clock_timestamp(){BEGIN}",
             ),
@@ -74,11 +75,11 @@ IN_LEDGER = (
         "without both guards, one server overwrites what the other committed",
         (
             Edit(
-                BATCH,
+                STEPS,
                 TAKE_LOCK,
                 f"SELECT clock_timestamp(){BEGIN}",
             ),
-            Edit(BATCH, "WHERE s.ctid = w_tid[p] AND s.n = w_n[p]", "WHERE s.id = w[p]"),
+            Edit(STEPS, "WHERE s.ctid = w_tid[p] AND s.n = w_n[p]", "WHERE s.id = w[p]"),
         ),
         TWO_SERVERS,
         "== 0",
@@ -88,7 +89,7 @@ IN_LEDGER = (
         "funds",
         "a payment beyond the balance is refused",
         "a payment beyond the balance fails at the table's check constraint instead",
-        (Edit(BATCH, NO_FUNDS, "IF false THEN"),),
+        (Edit(STEPS, NO_FUNDS, "IF false THEN"),),
         READERS,
         "Outcome.INVALID",
         "the receipts are INVALID instead of INSUFFICIENT",
@@ -98,9 +99,9 @@ IN_LEDGER = (
         "… and the table has a check constraint",
         "without both guards, balances become negative",
         (
-            Edit(BATCH, NO_FUNDS, "IF false THEN"),
+            Edit(STEPS, NO_FUNDS, "IF false THEN"),
             Edit(SQL, "CHECK (user_id IS NULL OR balance >= 0)", "CHECK (true)"),
-            Edit(BATCH, "CONSTRAINT parts_of_a_balance CHECK (", "CONSTRAINT parts_of_a_balance CHECK (true OR "),
+            Edit(PARTS, "CONSTRAINT parts_of_a_balance CHECK (", "CONSTRAINT parts_of_a_balance CHECK (true OR "),
         ),
         READERS,
         '["least"] >= 0',
@@ -110,7 +111,7 @@ IN_LEDGER = (
         "look",
         "a posting is refused only after its key was looked up in the journal",
         "a repeat is refused because its first attempt has spent the tokens",
-        (Edit(BATCH, "FROM journal j WHERE j.key = key[p])", "FROM journal j WHERE false)"),),
+        (Edit(STEPS, "FROM journal j WHERE j.key = key[p])", "FROM journal j WHERE false)"),),
         f"{ACTOR_TESTS}::test_a_repeat_is_found_though_the_payer_is_now_short_of_funds",
         "Outcome.INSUFFICIENT",
         "the repeat is INSUFFICIENT, not ALREADY",
@@ -119,7 +120,7 @@ IN_LEDGER = (
         "look-around",
         "… and in the same batch",
         "a repeat in the same batch as its first attempt is refused",
-        (Edit(BATCH, "OR cardinality(array_positions(key, key[p])) > 1", ""),),
+        (Edit(STEPS, "OR cardinality(array_positions(key, key[p])) > 1", ""),),
         f"{AS_IT_IS}::test_a_repeat_in_the_same_batch_is_known_whether_it_could_be_paid_again_or_not",
         "Outcome.INSUFFICIENT",
         "the repeat is INSUFFICIENT, not ALREADY",
@@ -128,7 +129,7 @@ IN_LEDGER = (
         "look-at-room",
         "… and after its room's epoch was checked",
         "a server that has lost a room receives INSUFFICIENT, and not FENCED",
-        (Edit(BATCH, "OR room[p] IS NOT NULL AND (", "OR false AND ("),),
+        (Edit(STEPS, "OR room[p] IS NOT NULL AND (", "OR false AND ("),),
         f"{AS_IT_IS}::{NO_PLACE}[later-owner-500]",
         "Outcome.INSUFFICIENT",
         "the block is INSUFFICIENT, not FENCED",
@@ -137,7 +138,7 @@ IN_LEDGER = (
         "look-at-meter",
         "… and after its block number was checked",
         "a block with a wrong number is reported as not affordable",
-        (Edit(BATCH, "OR block_no[p] > 0 AND (", "OR false AND ("),),
+        (Edit(STEPS, "OR block_no[p] > 0 AND (", "OR false AND ("),),
         f"{AS_IT_IS}::{NO_PLACE}[gap-500]",
         "Outcome.INSUFFICIENT",
         "the block is INSUFFICIENT, not a GAP",

@@ -268,7 +268,7 @@ IN_RIGHTS = (
         "clock-server",
         "a batch compares the clocks of the database and the server",
         "a clock that is once 36 h ahead dates the ledger, and limits and days are wrong until time catches up",
-        (Edit("storage/migrations/0010_rights.sql", "    IF abs(apart) > 5 THEN", "    IF false THEN"),),
+        (Edit("storage/migrations/0010_clock_check.sql", "    IF abs(apart) > 5 THEN", "    IF false THEN"),),
         f"{CLOCK_TESTS}::test_while_the_clocks_disagree_nothing_is_booked_or_dated[129600]",
         "TooSlowError",
         "the posting is committed",
@@ -279,9 +279,9 @@ IN_RIGHTS = (
         "postings are dated into the future for as long as the clock was ahead",
         (
             Edit(
-                "storage/migrations/0007_parts.sql",
-                "    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- it, or the one before, is wrong",
-                "    IF false THEN",
+                "storage/migrations/0013_batch_steps.sql",
+                "IF now_at > clock_timestamp() + max_clock_error THEN",
+                "IF false THEN",
             ),
         ),
         f"{CLOCK_TESTS}::test_a_database_behind_its_latest_posting_commits_nothing[6]",

@@ -2,7 +2,8 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-BATCH = "storage/migrations/0007_parts.sql"  # the batch statement as it is now, and the refunds
+STEPS = "storage/migrations/0013_batch_steps.sql"  # the batch statement
+PARTS = "storage/migrations/0007_parts.sql"  # refunds and releases
 TICKETS, LIMITS, REFUNDS = (f"tests/storage/test_{noun}.py" for noun in ("tickets", "limits", "refunds"))
 
 IN_SPENDING = (
@@ -10,7 +11,7 @@ IN_SPENDING = (
         "ticket",
         "a user buys a stream's ticket once",
         "each idempotency key buys the same ticket again",
-        (Edit(BATCH, "IF k = ticket AND owned[first_ticket[i]] THEN", "IF false THEN"),),
+        (Edit(STEPS, "IF posting_kind = ticket AND has_ticket[first_ticket[i]] THEN", "IF false THEN"),),
         f"{TICKETS}::test_a_ticket_holder_pays_for_no_second_one_whether_they_could_or_not[30]",
         "Outcome.COMMITTED",
         "the second purchase is COMMITTED, not OWNED",
@@ -19,7 +20,7 @@ IN_SPENDING = (
         "ticket-renewed",
         "a refunded ticket can be bought again",
         "a user whose ticket was refunded can never return",
-        (Edit(BATCH, "s.user_id = w[debit[u.p]] AND s.refunded_at IS NULL)", "s.user_id = w[debit[u.p]])"),),
+        (Edit(STEPS, "s.user_id = w[debit[u.p]] AND s.refunded_at IS NULL)", "s.user_id = w[debit[u.p]])"),),
         f"{TICKETS}::test_a_ticket_that_was_given_back_may_be_bought_again_and_is_another_one",
         "Outcome.OWNED",
         "the second ticket is OWNED, not COMMITTED",
@@ -28,7 +29,7 @@ IN_SPENDING = (
         "look-at-ticket",
         "a batch with a ticket takes the careful path",
         "a ticket is paid and not stored",
-        (Edit(BATCH, "careful OR indebted OR ticket = ANY (kind) OR", "careful OR indebted OR"),),
+        (Edit(STEPS, "careful OR any_debtor OR ticket = ANY (kind) OR", "careful OR any_debtor OR"),),
         f"{TICKETS}::test_a_ticket_is_bought_beside_whoever_owns_the_room_and_is_the_payers_own",
         "assert [] ==",
         "there is no ticket row",
@@ -37,7 +38,7 @@ IN_SPENDING = (
         "limit",
         "a user spends at most their daily limit",
         "a spend limit has no effect",
-        (Edit(BATCH, "spent[d] + amount > w_limit[d] THEN", "false THEN"),),
+        (Edit(STEPS, "spent[payer] + amount > w_limit[payer] THEN", "false THEN"),),
         f"{LIMITS}::test_many_at_once_spend_no_more_than_the_limit",
         "Outcome.COMMITTED",
         "all are COMMITTED",
@@ -46,7 +47,7 @@ IN_SPENDING = (
         "limit-seen",
         "… and a batch with a payer who has a limit takes the careful path",
         "a spend limit has no effect in a batch that has no other reason for the careful path",
-        (Edit(BATCH, "IF limited AND NOT careful THEN", "IF false THEN"),),
+        (Edit(STEPS, "IF any_limited AND NOT careful THEN", "IF false THEN"),),
         f"{LIMITS}::test_many_at_once_spend_no_more_than_the_limit",
         "Outcome.COMMITTED",
         "all are COMMITTED",
@@ -55,7 +56,7 @@ IN_SPENDING = (
         "limit-counted",
         "spent tokens count against the limit",
         "each single payment may be as large as the limit",
-        (Edit(BATCH, "spent[d] := spent[d] + amount;", "NULL;"),),
+        (Edit(STEPS, " spent[payer] := spent[payer] + amount;", "NULL;"),),
         f"{LIMITS}::test_many_at_once_spend_no_more_than_the_limit",
         "Outcome.COMMITTED",
         "all are COMMITTED",
@@ -64,7 +65,7 @@ IN_SPENDING = (
         "limit-loosened",
         "a higher or removed limit takes effect after a day",
         "a user can lift the limit at the moment in which they want to spend more",
-        (Edit(BATCH, "IF wanted > in_force OR wanted IS NULL THEN", "IF wanted IS NULL THEN"),),
+        (Edit(PARTS, "IF wanted > in_force OR wanted IS NULL THEN", "IF wanted IS NULL THEN"),),
         f"{LIMITS}::test_less_counts_at_once_and_more_after_a_day",
         "assert None is not None",
         "the higher limit applies at once",
@@ -73,7 +74,7 @@ IN_SPENDING = (
         "refund-once",
         "a refund is made once, whether the payee or `losses` paid it",
         "the payee pays a refund that `losses` have paid before",
-        (Edit(BATCH, "r.key IN (refund_key[p.i], rest_key[p.i])", "r.key = refund_key[p.i]"),),
+        (Edit(PARTS, "r.key IN (refund_key[p.i], rest_key[p.i])", "r.key = refund_key[p.i]"),),
         f"{REFUNDS}::test_a_repeated_refund_takes_nothing_from_a_payee_with_new_tokens",
         "Outcome.COMMITTED",
         "the second refund is COMMITTED, not ALREADY",
@@ -82,7 +83,7 @@ IN_SPENDING = (
         "refund-split",
         "a refund takes at most the balance of the payee",
         "a refund that exceeds the payee's balance is not made at all",
-        (Edit(BATCH, "of_promotional := least(had_promotional, t_promotional);", "of_promotional := t_promotional;"),),
+        (Edit(PARTS, "of_promotional := least(had_promotional, t_promotional);", "of_promotional := t_promotional;"),),
         f"{REFUNDS}::test_the_payee_gives_back_what_is_there_and_the_losses_the_rest[25-25]",
         "assert [] ==",
         "no refund is made",
@@ -91,7 +92,7 @@ IN_SPENDING = (
         "refund-ticket",
         "a refund deletes the ticket",
         "a refunded viewer continues to watch, and cannot buy again",
-        (Edit(BATCH, "WHERE s.posting_key = ANY (content) AND s.refunded_at IS NULL;", "WHERE false;"),),
+        (Edit(PARTS, "WHERE s.posting_key = ANY (content) AND s.refunded_at IS NULL;", "WHERE false;"),),
         f"{REFUNDS}::test_a_ticket_that_was_given_back_is_bought_again_and_given_back_again",
         "== {}",
         "the ticket is still there",

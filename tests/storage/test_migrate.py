@@ -71,7 +71,7 @@ async def test_a_database_in_use_is_migrated(empty_dsn: str, monkeypatch: pytest
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         with monkeypatch.context() as before:
             before.setattr(migrating, "migrations", lambda: [next(migrations())])
-            assert await migrate(postgres) == ["0001_house"]
+            assert await migrate(postgres) == ["0001_initial"]
         await postgres.transaction(_use_the_first_schema)
         assert await migrate(postgres) == [each.name for each in migrations()][1:]
         assert await migrate(postgres) == []

@@ -263,7 +263,7 @@ def test_the_ledger_is_audited_beside_a_running_server(context: ServerProcess) -
 
 def test_migrate_applies_everything_once(migrated: tuple[Path, Finished]) -> None:
     data_dir, first = migrated
-    assert first.out.splitlines()[0] == "applied 0001_house"
+    assert first.out.splitlines()[0] == "applied 0001_initial"
     assert (first.exit_code, first.out.splitlines()[-1]) == (0, "the database is up to date")
     second = run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent)
     assert (second.exit_code, second.out.splitlines()) == (0, ["the database is up to date"])
