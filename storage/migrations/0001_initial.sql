@@ -1,8 +1,8 @@
--- The first house: people, wallets, the journal, rooms and calls.
--- Everything lives in a schema of its own, closed to all but its owner: in a shared database (Supabase's `public`,
--- say) a table without row-level security is open to anybody who holds the anonymous key.
+-- The first schema: users, wallets, the journal, rooms and calls.
+-- All objects are in a schema of their own that is closed to other roles. In a shared database, such as Supabase's
+-- `public`, a table without row-level security is open to every holder of the anonymous key.
 
--- People ------------------------------------------------------------------------------------------------------------
+-- Users --------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE users (
     supabase_id  uuid PRIMARY KEY,                       -- the token's `sub`
@@ -20,7 +20,7 @@ CREATE TABLE creators (
 );
 CREATE INDEX creators_newest ON creators (created_at DESC, user_id DESC);
 
--- Whom a creator does not want to meet.
+-- Users whom a creator has blocked.
 CREATE TABLE creator_blocks (
     creator_id uuid NOT NULL REFERENCES creators (user_id) ON DELETE CASCADE,
     user_id    uuid NOT NULL REFERENCES users (supabase_id) ON DELETE CASCADE,
@@ -28,20 +28,20 @@ CREATE TABLE creator_blocks (
     PRIMARY KEY (creator_id, user_id)
 );
 
--- The books ---------------------------------------------------------------------------------------------------------
+-- The ledger ---------------------------------------------------------------------------------------------------------
 
--- A wallet without a user is a system wallet: where tokens come from and go to, so that all balances sum to zero.
--- `n` counts the wallet's postings: its version, the exact length of its statement, and the address of any page of it.
+-- A wallet without a user is a system wallet, a source or a sink of tokens: all balances sum to zero.
+-- `n` counts the wallet's postings. It is the wallet's version, the length of its statement, and the key of its pages.
 CREATE TABLE wallets (
     id              uuid PRIMARY KEY,
-    user_id         uuid CHECK (user_id = id),           -- a wallet comes with its user, and both stay
+    user_id         uuid CHECK (user_id = id),           -- created with its user; neither is ever deleted
     balance         bigint NOT NULL DEFAULT 0,
     lifetime_earned bigint NOT NULL DEFAULT 0,
     lifetime_spent  bigint NOT NULL DEFAULT 0,
     n               integer NOT NULL DEFAULT 0,
     CONSTRAINT users_never_owe CHECK (user_id IS NULL OR balance >= 0),
     CONSTRAINT every_client_can_hold_it CHECK (balance BETWEEN -9007199254740991 AND 9007199254740991)
-) WITH (fillfactor = 60);                                -- room on the page, so that an update stays on it
+) WITH (fillfactor = 60);                                -- free space on each page: updates stay on it (HOT)
 
 INSERT INTO wallets (id) VALUES
     ('00000000-0000-7000-8000-000000000001'),            -- token sales
@@ -49,15 +49,15 @@ INSERT INTO wallets (id) VALUES
     ('00000000-0000-7000-8000-000000000003'),            -- payouts
     ('00000000-0000-7000-8000-000000000004');            -- losses
 
--- One immutable row a posting, with both balances after it. No foreign keys: each would
--- look up what the batch statement has read already, and wallets and rooms cannot be deleted.
+-- One immutable row per posting, with both balances after it. It has no foreign keys: each would look up rows that the
+-- batch statement has read already, and wallets and rooms cannot be deleted.
 CREATE TABLE journal (
     key           uuid PRIMARY KEY,
     debit_wallet  uuid NOT NULL,
     credit_wallet uuid NOT NULL,
     room_id       uuid,
     ref_id        uuid,                                  -- the tip, ticket, purchase or credit it belongs to
-    content       uuid,                                  -- digest of what a client asked for beyond this row
+    content       uuid,                                  -- digest of the client's request beyond this row
     tokens        bigint NOT NULL,
     debit_after   bigint NOT NULL,
     credit_after  bigint NOT NULL,
@@ -74,17 +74,17 @@ CREATE TABLE journal (
                                                                   AND room_id IS NOT NULL
                                                ELSE block_no IS NULL END)
 );
--- A statement is read by number, and also by kind and number: with the kind between them, one index does both.
+-- A statement is read by number, and also by kind and number. One index with the kind in the middle serves both.
 CREATE UNIQUE INDEX journal_debit ON journal (debit_wallet, kind, debit_n);
 CREATE UNIQUE INDEX journal_credit ON journal (credit_wallet, kind, credit_n);
 
--- What a person wrote to a posting. Beside the journal and not in it: a person's words must stay erasable.
+-- Texts that users or operators wrote with a posting. They are not in the journal, since they must stay erasable.
 CREATE TABLE memos (
     posting_key uuid PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT,
     memo        text NOT NULL CHECK (length(memo) <= 1000)
 );
 
--- Keys that clients used for what is not a posting; kept for a day.
+-- Idempotency keys of requests that make no posting; kept for a day.
 CREATE TABLE idempotency_keys (
     key        uuid PRIMARY KEY,
     content    uuid NOT NULL,
@@ -93,16 +93,16 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
 
--- Who commits postings, claims a room or ends one takes this row first, on whichever server: writers of the books
--- stand in one line, so no two of them can ever wait for each other. `booked_at` is the latest moment in the books:
--- no posting is dated before an earlier one, even if the machine's clock is set back.
+-- The write lock. Each transaction that commits postings, claims a room or ends one locks this row first, on any server:
+-- writers of the ledger are serialised, so that they cannot deadlock. `booked_at` is the date of the latest posting: no
+-- posting is dated before an earlier one, even if the machine's clock is set back.
 CREATE TABLE fence (
     one       boolean PRIMARY KEY DEFAULT true CHECK (one),
     booked_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 10);
 INSERT INTO fence DEFAULT VALUES;
 
--- Rooms -------------------------------------------------------------------------------------------------------------
+-- Rooms --------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE servers (
     id               uuid PRIMARY KEY,
@@ -110,7 +110,7 @@ CREATE TABLE servers (
     lease_expires_at timestamptz NOT NULL
 );
 
--- `epoch` counts the room's owners: a posting made under an earlier epoch can never commit.
+-- `epoch` counts the room's owners. A posting that was made under an earlier epoch cannot commit.
 CREATE TABLE rooms (
     id         uuid PRIMARY KEY,
     kind       text NOT NULL CHECK (kind IN ('call', 'stream')),
@@ -122,9 +122,9 @@ CREATE TABLE rooms (
 ) WITH (fillfactor = 70);
 CREATE INDEX rooms_live ON rooms (server_id) WHERE ended_at IS NULL;
 
--- A payer's blocks in a room: the last that is committed, what they cost together, and the active time to go on from.
+-- A payer's blocks in a room: the last committed one, the sum of their prices, and the active time so far.
 CREATE TABLE meters (
-    room_id    uuid NOT NULL,                            -- of a room and a payer that exist: see refuse_orphans
+    room_id    uuid NOT NULL,                            -- refuse_orphans checks that both exist
     payer_id   uuid NOT NULL,
     tokens     bigint NOT NULL DEFAULT 0 CHECK (tokens >= 0),
     active_us  bigint NOT NULL DEFAULT 0 CHECK (active_us >= 0),
@@ -159,13 +159,13 @@ CREATE TABLE calls (
 CREATE INDEX calls_of_fan ON calls (fan_id, created_at DESC, id DESC);
 CREATE INDEX calls_of_creator ON calls (creator_id, created_at DESC, id DESC);
 
--- One unended call a user, in either role: the primary key says so, and the trigger keeps it in step with `calls`.
+-- A user is in at most one call that has not ended, in either role: the primary key. A trigger on `calls` writes it.
 CREATE TABLE users_in_calls (
     user_id uuid PRIMARY KEY REFERENCES users (supabase_id) ON DELETE RESTRICT,
     call_id uuid NOT NULL REFERENCES calls (id) ON DELETE RESTRICT
 );
 
--- Triggers ----------------------------------------------------------------------------------------------------------
+-- Triggers -----------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION touch_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -186,7 +186,7 @@ CREATE TRIGGER users_have_wallets AFTER INSERT ON users FOR EACH ROW EXECUTE FUN
 CREATE FUNCTION occupy_parties() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 BEGIN
     IF NEW.ended_at IS NULL THEN
-        -- In the order of their ids, so that two calls between the same two people cannot wait for each other.
+        -- In the order of ids, so that two calls between the same two users cannot deadlock.
         INSERT INTO users_in_calls (user_id, call_id)
         SELECT party, NEW.id FROM unnest(ARRAY[NEW.fan_id, NEW.creator_id]) party ORDER BY party;
     ELSE
@@ -211,8 +211,8 @@ CREATE TRIGGER rooms_stay BEFORE DELETE OR TRUNCATE ON rooms
 CREATE TRIGGER users_stay BEFORE DELETE OR TRUNCATE ON users
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a user is anonymised, never deleted');
 
--- In place of foreign keys on wallets and meters, which every block updates: a foreign key is looked at with each
--- update, though only a new row can break it where users and rooms stay and keep their ids.
+-- Replaces foreign keys of wallets and meters, which every block updates. A foreign key is checked with each update,
+-- although only a new row can violate it: users and rooms are never deleted and keep their ids.
 CREATE FUNCTION refuse_orphans() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM rooms WHERE id = NEW.room_id)
@@ -233,7 +233,7 @@ CREATE TRIGGER users_keep_their_ids BEFORE UPDATE OF supabase_id ON users
 CREATE TRIGGER rooms_keep_their_ids BEFORE UPDATE OF id ON rooms
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('ids stay');
 
--- Only apply_postings writes balances and the journal: it alone turns this setting on, and off again.
+-- Only apply_postings writes balances and the journal. It sets halfminute.booking for the time of its writes.
 CREATE FUNCTION refuse_unless_booking() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('halfminute.booking', true) IS DISTINCT FROM 'on' THEN
@@ -246,30 +246,17 @@ CREATE TRIGGER only_booking_writes_the_journal BEFORE INSERT ON journal
 CREATE TRIGGER only_booking_writes_balances BEFORE UPDATE ON wallets
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_unless_booking();
 
--- The batch statement -----------------------------------------------------------------------------------------------
+-- The batch statement ------------------------------------------------------------------------------------------------
 
--- Decides a batch of postings one after the other, in order, and books what can be booked; one row of arrays comes
--- back. domain/ledger.py is the same in Python.
---
---   w                    the batch's wallets, each once, in the order of their ids
---   key, debit, credit, room, epoch, block_no, tokens    one a posting; debit and credit are positions in w, room is
---                        NULL and epoch and block_no are 0 where there is none
---   kind, ref, content   one a posting; kind is empty when all are blocks, the others when no posting has one
---   memo_of, memo        the words that come with some postings, and which
---   careful              the batch may have been booked before, or has several blocks of one meter
---   status               domain.posting.Outcome; *_after, *_n: balances and posting numbers after it
---
--- Nearly every batch can be booked as it is, but for those who cannot pay. So it is, and keys, epochs and block numbers
--- are seen to have been right while they are written; where they were not, nothing is booked and 23505 or HM005 is
--- raised: send the batch again, to be decided with care.
+-- 0013_batch_steps.sql replaces this function, and describes its parameters, results and guards.
 CREATE FUNCTION apply_postings(
     w uuid[], key uuid[], kind smallint[], debit int[], credit int[], room uuid[], epoch int[], block_no int[],
     tokens bigint[], ref uuid[], content uuid[], memo_of int[], memo text[], careful boolean,
     OUT status smallint[], OUT debit_after bigint[], OUT credit_after bigint[], OUT debit_n int[], OUT credit_n int[]
 ) LANGUAGE plpgsql VOLATILE
     SET search_path = halfminute, pg_temp
-    -- The planner guesses 1,000 rows for an array and would scan and hash all wallets; and what it plans while tables are
-    -- small, the actor's connection keeps.
+    -- The planner assumes 1,000 rows for an array, and would scan and hash all wallets. The actor's connection keeps a
+    -- plan that was made while tables were small.
     SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
     SET enable_seqscan = off SET jit = off
 AS $fn$
@@ -281,12 +268,12 @@ DECLARE
     w_id      uuid[];    w_tid tid[];  w_balance bigint[];  w_n int[];  w_is_user boolean[];
     balance   bigint[];  n int[];  spent bigint[];
     refused   int[] := '{}';
-    live      int[];                                     -- the epoch of a posting's room; -1: ended
-    meter     int[];                                     -- a posting's meter: a position in the next four
+    live      int[];                                     -- the epoch of the posting's room; -1: it has ended
+    meter     int[];                                     -- position of the posting's meter in the next four
     m_tid     tid[];     m_last int[];  last_block int[];  m_tokens bigint[];
     old       boolean[]; same boolean[];  old_debit_after bigint[];  old_credit_after bigint[];
     old_debit_n int[];   old_credit_n int[];
-    first_use int[];     booked_as int[];                -- the posting that uses a key first; the one that booked it
+    first_use int[];     booked_as int[];                -- the first posting with the key; the committed one
     booked    int;       blocks int;  touched int;
     d int; c int; x int; e int; amount bigint; v bigint;
     now_at    timestamptz;
@@ -326,8 +313,8 @@ BEGIN
             e := n[c] + 1;  n[c] := e;  credit_n[i] := e;
         END LOOP;
         booked := postings - cardinality(refused);
-        IF booked < postings THEN                        -- a refusal is believed only if nothing else comes before it
-            careful := EXISTS (                          -- one row each, which no plan can turn into a scan of a table
+        IF booked < postings THEN                        -- another guard may precede the refusal for funds
+            careful := EXISTS (                          -- one scalar subquery per row: no plan scans a table
                 SELECT FROM unnest(refused) i
                  WHERE (SELECT true FROM journal j WHERE j.key = key[i])
                     OR cardinality(array_positions(key, key[i])) > 1
@@ -379,7 +366,7 @@ BEGIN
         debit_n := array_fill(NULL::int, ARRAY[postings]);  credit_n := debit_n;
         FOR i IN 1..postings LOOP
             d := debit[i];  c := credit[i];  amount := tokens[i];
-            IF old[i] THEN                               -- the key decides before anything else
+            IF old[i] THEN                               -- guard, idempotency: precedes all others
                 IF same[i] THEN
                     status[i] := 1;
                     debit_after[i] := old_debit_after[i];  credit_after[i] := old_credit_after[i];
@@ -449,7 +436,7 @@ BEGIN
            lifetime_earned = s.lifetime_earned + (balance[i] - w_balance[i] + spent[i])
       FROM generate_series(1, cardinality(w)) i WHERE s.ctid = w_tid[i] AND s.n = w_n[i];
     GET DIAGNOSTICS touched = ROW_COUNT;
-    IF touched <> cardinality(w) THEN                    -- somebody wrote a wallet without taking the fence
+    IF touched <> cardinality(w) THEN                    -- a wallet was written without the write lock
         RAISE EXCEPTION 'a wallet moved' USING ERRCODE = '40001';
     END IF;
     IF careful THEN
@@ -478,10 +465,10 @@ BEGIN
     PERFORM set_config('halfminute.booking', '', true);
 END $fn$;
 
--- Owning a room ------------------------------------------------------------------------------------------------------
+-- Room owners --------------------------------------------------------------------------------------------------------
 
--- Take one room, be it the claimant's own, or with `claimed` NULL all live rooms that nobody holds: owner unknown, or its
--- lease run out; with `alone` the claimant knows that no other server lives. Each claim is a new epoch.
+-- Claims one room, which may be the claimant's own. With `claimed` NULL, claims all live rooms whose owner is unknown or
+-- has an expired lease. `alone`: the claimant knows that no other server runs. Each claim is a new epoch.
 CREATE FUNCTION claim_rooms(claimant uuid, claimed uuid, alone boolean)
 RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 BEGIN
@@ -497,7 +484,8 @@ BEGIN
     RETURNING s.id, s.kind, s.epoch;
 END $$;
 
--- Store the state of a call, if the epoch is still the room's: false if it is not. The last record ends the room.
+-- Stores the state of a call. Returns false, and stores nothing, if the room has a later epoch. The last record ends the
+-- room.
 CREATE FUNCTION save_call(
     call uuid, owner_epoch int, new_status text, accepted timestamptz, started timestamptz, ended timestamptz,
     reason text, new_holds text[], fan_paused timestamptz, creator_paused timestamptz, active bigint
@@ -517,43 +505,44 @@ BEGIN
     RETURN true;
 END $$;
 
--- Note how far the clocks of running meters are, where the epoch is still the room's.
+-- Stores the active time of running meters, for rooms that still have this epoch.
 CREATE FUNCTION checkpoint_meters(r uuid[], owner_epoch int[], payer uuid[], active bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
-    -- Nobody waits for these to reach the disk, and blocks must not wait behind them: a crash may cost the last second.
+    -- The commit does not wait for the disk, so that blocks do not wait behind it. A crash may lose the last second.
     PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE meters m SET active_us = active[i]
       FROM generate_series(1, cardinality(r)) i JOIN rooms s ON s.id = r[i] AND s.epoch = owner_epoch[i]
      WHERE m.room_id = r[i] AND m.payer_id = payer[i] AND s.ended_at IS NULL;
 END $$;
 
--- Looking back -------------------------------------------------------------------------------------------------------
+-- Statements ---------------------------------------------------------------------------------------------------------
 
--- How many of a wallet's first `entries` entries were booked before a moment. No posting is dated before an earlier
--- one, so a period is a range of numbers, and its ends are found in about twenty looks, however long the wallet is.
+-- Returns how many of a wallet's first `entries` entries were committed before a moment. No posting is dated before an
+-- earlier one, so that a period is a range of numbers. A binary search finds its ends in about twenty index lookups.
 CREATE FUNCTION entries_before(wallet uuid, entries int, kinds smallint[], moment timestamptz) RETURNS int
 LANGUAGE plpgsql STABLE SET search_path = halfminute, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE low int := 0; high int := entries; middle int; booked_at timestamptz;
 BEGIN
-    WHILE low < high LOOP                                -- up to `low` they are before the moment, above `high` none is
+    WHILE low < high LOOP                                -- entries up to `low` are before the moment, those above `high` are not
         middle := low + (high - low + 1) / 2;
         SELECT e.created_at INTO booked_at FROM unnest(kinds) k, LATERAL (
             SELECT j.created_at FROM journal j WHERE j.debit_wallet = wallet AND j.kind = k AND j.debit_n = middle
             UNION ALL
             SELECT j.created_at FROM journal j WHERE j.credit_wallet = wallet AND j.kind = k AND j.credit_n = middle
-            LIMIT 1                                      -- so that each is a look into the index, and never a join
+            LIMIT 1                                      -- one index lookup per kind, and no join
         ) e;
         IF booked_at < moment THEN low := middle; ELSE high := middle - 1; END IF;
     END LOOP;
     RETURN low;
 END $$;
 
--- The numbers of a wallet's entries of one side and kind, above `low` and up to `high`, newest first, `reach` at most.
+-- Returns the numbers of a wallet's entries of one side and kind, above `low` and up to `high`, newest first, at most
+-- `reach` of them.
 CREATE FUNCTION entry_numbers(wallet uuid, side text, kind smallint, low int, high int, room uuid, reach int)
 RETURNS SETOF int LANGUAGE plpgsql STABLE SET search_path = halfminute, pg_temp
-    -- Along the index, which is in this order: the planner would rather gather all of a long wallet and sort it.
+    -- Read the index in its order: the planner would read all entries of a long wallet and sort them.
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 BEGIN
     RETURN QUERY EXECUTE format(
@@ -563,7 +552,8 @@ BEGIN
     ) USING wallet, kind, low, high, room, reach;
 END $$;
 
--- The blocks of one side among a wallet's entries above `low` and up to `high`, summed by counterparty and UTC day.
+-- Returns the blocks of one side among a wallet's entries above `low` and up to `high`, summed by counterparty and UTC
+-- day.
 CREATE FUNCTION sum_blocks(wallet uuid, side text, low int, high int)
 RETURNS TABLE (counterparty uuid, day date, blocks bigint, tokens bigint) LANGUAGE plpgsql STABLE
     SET search_path = halfminute, pg_temp SET enable_seqscan = off AS $$
@@ -575,7 +565,7 @@ BEGIN
     ) USING wallet, low, high;
 END $$;
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE t text; someone text;

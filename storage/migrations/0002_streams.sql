@@ -1,9 +1,9 @@
--- Streams, and the tickets to them; what users allow themselves to spend; and the batch statement again, which learns of
--- both, to book beside a room's own task, and to say what a repeated key stands for.
+-- Streams and their tickets, daily limits of users, and a batch statement that checks both. It also commits postings of
+-- a room that its task did not make, and returns the ref under which a repeated key was used first.
 
--- Streams -----------------------------------------------------------------------------------------------------------
+-- Streams ------------------------------------------------------------------------------------------------------------
 
--- A stream has its room from the start, and nobody owns that before it is opened.
+-- A stream has a room from the start, which has no owner until the stream goes live.
 ALTER TABLE rooms ADD COLUMN opened boolean NOT NULL DEFAULT true;
 
 CREATE TABLE streams (
@@ -35,7 +35,7 @@ CREATE INDEX streams_of_creator ON streams (creator_id, created_at DESC, id DESC
 CREATE UNIQUE INDEX one_live_stream_a_creator ON streams (creator_id) WHERE status = 'live';
 CREATE TRIGGER streams_updated_at BEFORE UPDATE ON streams FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
--- A viewer has one ticket to a stream at most; one that was refunded may be bought again, and is then another ticket.
+-- A viewer has at most one ticket to a stream. After a refund they can buy another one, with another id.
 CREATE TABLE stream_tickets (
     stream_id    uuid NOT NULL REFERENCES streams (id) ON DELETE RESTRICT,
     user_id      uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
@@ -47,8 +47,8 @@ CREATE TABLE stream_tickets (
     PRIMARY KEY (stream_id, user_id)
 );
 
--- Take the room of a scheduled stream and go live: the epoch from here on, or NULL if it is not scheduled. A creator who
--- is live already is refused by one_live_stream_a_creator.
+-- Makes a scheduled stream live and gives its room to the server. Returns the new epoch, or NULL if the stream is not
+-- scheduled. The index one_live_stream_a_creator refuses a creator who is live already.
 CREATE FUNCTION open_stream(stream uuid, server uuid, at timestamptz) RETURNS int
 LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 DECLARE opened_as int;
@@ -56,13 +56,13 @@ BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
     UPDATE streams SET status = 'live', started_at = at WHERE id = stream AND status = 'scheduled';
     IF NOT FOUND THEN RETURN NULL; END IF;
-    -- A room is as old as its opening: its server gives itself a moment to know it (storage/rooms/leases.py).
+    -- The room's age counts from here: its server has some seconds to start it (storage/rooms/leases.py).
     UPDATE rooms SET opened = true, server_id = server, epoch = epoch + 1, created_at = clock_timestamp()
      WHERE id = stream RETURNING epoch INTO opened_as;
     RETURN opened_as;
 END $$;
 
--- End a stream that never went live: false if it did, or has ended.
+-- Ends a stream that never went live. Returns false if it is live or has ended.
 CREATE FUNCTION end_scheduled_stream(stream uuid, at timestamptz) RETURNS boolean
 LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 BEGIN
@@ -74,8 +74,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- Store the state of a stream and how far its viewers' clocks are, if the epoch is still the room's: false if it is not.
--- The last record ends the room.
+-- Stores the state of a stream and the active time of its viewers' meters. Returns false, and stores nothing, if the room
+-- has a later epoch. The last record ends the room.
 CREATE FUNCTION save_stream(
     stream uuid, owner_epoch int, new_status text, ended timestamptz, reason text, now_muted uuid[], now_removed uuid[],
     payer uuid[], active bigint[]
@@ -88,7 +88,7 @@ BEGIN
     UPDATE streams SET status = new_status, ended_at = ended, end_reason = reason, muted = now_muted,
                        removed = now_removed
      WHERE id = stream;
-    -- A clock never runs back: a record that was long under way must not undo what was noted since.
+    -- Active time never decreases: a delayed record must not undo a later one.
     UPDATE meters m SET active_us = greatest(m.active_us, active[i]) FROM generate_series(1, cardinality(payer)) i
      WHERE m.room_id = stream AND m.payer_id = payer[i];
     IF ended IS NOT NULL THEN
@@ -97,7 +97,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- A viewer comes: where the blocks and the clock of their stay are, and what they have, as of posting `n`.
+-- A viewer joins: returns their meter, which is created if it is missing, and their balance as of posting `n`.
 CREATE FUNCTION open_stay(room uuid, payer uuid, OUT last_block int, OUT tokens bigint, OUT active_us bigint,
                           OUT balance bigint, OUT n int)
 LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
@@ -108,9 +108,9 @@ BEGIN
       FROM meters m, wallets w WHERE m.room_id = room AND m.payer_id = payer AND w.id = payer;
 END $$;
 
--- Take one room, be it the claimant's own, or with `claimed` NULL all live rooms that nobody holds: owner unknown, or its
--- lease run out; with `alone` the claimant knows that no other server lives. Each claim is a new epoch. What is not
--- opened yet is nobody's.
+-- Claims one room, which may be the claimant's own. With `claimed` NULL, claims all live rooms whose owner is unknown or
+-- has an expired lease. `alone`: the claimant knows that no other server runs. Each claim is a new epoch. The rooms of
+-- scheduled streams are not claimed.
 CREATE OR REPLACE FUNCTION claim_rooms(claimant uuid, claimed uuid, alone boolean)
 RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 BEGIN
@@ -126,10 +126,10 @@ BEGIN
     RETURNING s.id, s.kind, s.epoch;
 END $$;
 
--- What users allow themselves ---------------------------------------------------------------------------------------
+-- Daily limits of users ----------------------------------------------------------------------------------------------
 
--- What may go from a wallet to others in one UTC day. A change for the looser waits in `next_*`, where NULL tokens are no
--- limit any more. `spent` is what went out on `day`, counted by the batch statement for as long as the row is there.
+-- The tokens that a user allows themselves to spend in one UTC day. A higher limit waits in `next_*`; NULL tokens there
+-- remove the limit. `spent` is what was spent on `day`; the batch statement counts it while the row exists.
 CREATE TABLE spend_limits (
     user_id      uuid PRIMARY KEY REFERENCES users (supabase_id) ON DELETE RESTRICT,
     daily_tokens bigint NOT NULL CHECK (daily_tokens BETWEEN 0 AND 9007199254740991),
@@ -141,13 +141,13 @@ CREATE TABLE spend_limits (
 ) WITH (fillfactor = 70);
 CREATE INDEX spend_limits_lifted ON spend_limits (next_at) WHERE next_tokens IS NULL AND next_at IS NOT NULL;
 
--- Read with the wallet, so that the batch statement looks for limits where there are some, and nowhere else.
+-- Read with the wallet, so that the batch statement reads spend_limits only if one of its payers has a limit.
 ALTER TABLE wallets ADD COLUMN limited boolean NOT NULL DEFAULT false;
 
--- The tips and tickets that people name by their ids.
+-- Tips and tickets are looked up by their ids.
 CREATE INDEX journal_refs ON journal (ref_id) WHERE kind IN (2, 3);
 
--- Less counts at once, more after a day, so that nobody talks themselves out of it in the heat of a night; NULL is no limit.
+-- A lower limit takes effect at once, a higher one after a day, so that it cannot be lifted on impulse. NULL is no limit.
 CREATE FUNCTION set_spend_limit(owner uuid, wanted bigint) RETURNS void LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE now_at timestamptz; today date; in_force bigint; before_today int; spent_today bigint;
@@ -158,7 +158,7 @@ BEGIN
     IF wanted > in_force OR wanted IS NULL THEN
         UPDATE spend_limits SET daily_tokens = in_force, next_tokens = wanted, next_at = now_at + interval '24 hours'
          WHERE user_id = owner AND in_force IS NOT NULL
-           -- What is asked for again waits no longer.
+           -- A repeated request does not prolong the wait.
            AND (next_at > now_at AND next_tokens IS NOT DISTINCT FROM wanted) IS NOT TRUE;
         RETURN;
     END IF;
@@ -175,7 +175,7 @@ BEGIN
     PERFORM set_config('halfminute.booking', '', true);
 END $$;
 
--- Limits that were lifted a day ago: their wallets are like any other again.
+-- Deletes limits that were lifted a day ago, and marks their wallets as not limited.
 CREATE FUNCTION forget_lifted_limits() RETURNS void LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp SET enable_seqscan = off AS $$
 BEGIN
@@ -187,28 +187,11 @@ BEGIN
     PERFORM set_config('halfminute.booking', '', true);
 END $$;
 
--- The batch statement -----------------------------------------------------------------------------------------------
+-- The batch statement ------------------------------------------------------------------------------------------------
 
 DROP FUNCTION apply_postings;
 
--- Decides a batch of postings one after the other, in order, and books what can be booked; one row of arrays comes
--- back. domain/ledger.py is the same in Python.
---
---   w                    the batch's wallets, each once, in the order of their ids
---   key, debit, credit, room, epoch, block_no, tokens    one a posting; debit and credit are positions in w, room is
---                        NULL and epoch and block_no are 0 where there is none; epoch 0 in a room means whichever
---                        owner it has, but not for blocks. A refund names its room and is not held to it
---   kind, ref, content   one a posting; kind is empty when all are blocks, the others when no posting has one
---   memo_of, memo        the words that come with some postings, and which
---   careful              the batch may have been booked before, or has several blocks of one meter
---   status               domain.posting.Outcome; *_after, *_n: balances and posting numbers after it
---   first_ref            of a key that was used before, the ref of its first use
---   day_limit, day_spent what a payer who is held to their own limit allows themselves in a day, and has spent of it;
---                        these three are NULL as a whole where nothing had to be looked up
---
--- Nearly every batch can be booked as it is, but for those who cannot pay. So it is, and keys, epochs and block numbers
--- are seen to have been right while they are written; where they were not, nothing is booked and 23505 or HM005 is
--- raised: send the batch again, to be decided with care.
+-- 0013_batch_steps.sql replaces this function, and describes its parameters, results and guards.
 CREATE FUNCTION apply_postings(
     w uuid[], key uuid[], kind smallint[], debit int[], credit int[], room uuid[], epoch int[], block_no int[],
     tokens bigint[], ref uuid[], content uuid[], memo_of int[], memo text[], careful boolean,
@@ -216,8 +199,8 @@ CREATE FUNCTION apply_postings(
     OUT first_ref uuid[], OUT day_limit bigint[], OUT day_spent bigint[]
 ) LANGUAGE plpgsql VOLATILE
     SET search_path = halfminute, pg_temp
-    -- The planner guesses 1,000 rows for an array and would scan and hash all wallets; and what it plans while tables are
-    -- small, the actor's connection keeps.
+    -- The planner assumes 1,000 rows for an array, and would scan and hash all wallets. The actor's connection keeps a
+    -- plan that was made while tables were small.
     SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
     SET enable_seqscan = off SET jit = off
 AS $fn$
@@ -227,17 +210,17 @@ DECLARE
     no_ints   int[] := array_fill(0, ARRAY[postings]);
     no_sums   bigint[] := array_fill(0::bigint, ARRAY[cardinality(w)]);
     w_id      uuid[];    w_tid tid[];  w_balance bigint[];  w_n int[];  w_is_user boolean[];
-    limited   boolean;                                   -- some wallet is, and these are NULL for the others
+    limited   boolean;                                   -- whether some wallet is; NULL below for the others
     w_limit   bigint[];  w_spent bigint[];  today date;
     balance   bigint[];  n int[];  spent bigint[];
     refused   int[] := '{}';
-    live      int[];                                     -- the epoch of a posting's room; -1: ended
-    meter     int[];                                     -- a posting's meter: a position in the next four
+    live      int[];                                     -- the epoch of the posting's room; -1: it has ended
+    meter     int[];                                     -- position of the posting's meter in the next four
     m_tid     tid[];     m_last int[];  last_block int[];  m_tokens bigint[];
     old       boolean[]; same boolean[];  old_debit_after bigint[];  old_credit_after bigint[];
     old_debit_n int[];   old_credit_n int[];  old_ref uuid[];
-    first_use int[];     booked_as int[];                -- the posting that uses a key first; the one that booked it
-    ticket    int[];     owned boolean[];                -- the first posting for the same ticket; the payer has that one
+    first_use int[];     booked_as int[];                -- the first posting with the key; the committed one
+    ticket    int[];     owned boolean[];                -- the first posting for the ticket; the payer has it
     booked    int;       blocks int;  touched int;
     d int; c int; x int; e int; amount bigint; v bigint; spends boolean;
     now_at    timestamptz;
@@ -282,8 +265,8 @@ BEGIN
             e := n[c] + 1;  n[c] := e;  credit_n[i] := e;
         END LOOP;
         booked := postings - cardinality(refused);
-        IF booked < postings THEN                        -- a refusal is believed only if nothing else comes before it
-            careful := EXISTS (                          -- one row each, which no plan can turn into a scan of a table
+        IF booked < postings THEN                        -- another guard may precede the refusal for funds
+            careful := EXISTS (                          -- one scalar subquery per row: no plan scans a table
                 SELECT FROM unnest(refused) i
                  WHERE (SELECT true FROM journal j WHERE j.key = key[i])
                     OR cardinality(array_positions(key, key[i])) > 1
@@ -355,7 +338,7 @@ BEGIN
         day_limit := array_fill(NULL::bigint, ARRAY[postings]);  day_spent := day_limit;
         FOR i IN 1..postings LOOP
             d := debit[i];  c := credit[i];  amount := tokens[i];
-            IF old[i] THEN                               -- the key decides before anything else
+            IF old[i] THEN                               -- guard, idempotency: precedes all others
                 IF same[i] THEN
                     status[i] := 1;
                     debit_after[i] := old_debit_after[i];  credit_after[i] := old_credit_after[i];
@@ -440,7 +423,7 @@ BEGIN
            lifetime_earned = s.lifetime_earned + (balance[i] - w_balance[i] + spent[i])
       FROM generate_series(1, cardinality(w)) i WHERE s.ctid = w_tid[i] AND s.n = w_n[i];
     GET DIAGNOSTICS touched = ROW_COUNT;
-    IF touched <> cardinality(w) THEN                    -- somebody wrote a wallet without taking the fence
+    IF touched <> cardinality(w) THEN                    -- a wallet was written without the write lock
         RAISE EXCEPTION 'a wallet moved' USING ERRCODE = '40001';
     END IF;
     IF 3 = ANY (kind) THEN
@@ -484,12 +467,9 @@ BEGIN
     PERFORM set_config('halfminute.booking', '', true);
 END $fn$;
 
--- Refunds -----------------------------------------------------------------------------------------------------------
+-- Refunds ------------------------------------------------------------------------------------------------------------
 
--- Give blocks, tips and tickets that went to one payee back to who paid them, each once: from the payee what is there, the
--- rest from the losses. Each has the keys of both postings that this may take, and these say what was given back before. A
--- refund's content is the key of what it gives back. One row of arrays comes back: the refunds of all that was asked for,
--- with `status` 0 where they are new.
+-- 0007_parts.sql replaces this function, and describes it.
 CREATE FUNCTION refund_postings(
     paid uuid[], refund_key uuid[], rest_key uuid[], reason text,
     OUT key uuid[], OUT content uuid[], OUT debit uuid[], OUT credit uuid[], OUT room uuid[], OUT tokens bigint[],
@@ -548,7 +528,7 @@ BEGIN
       FROM (SELECT r.* FROM unnest(refund_key || rest_key) k JOIN journal r ON r.key = k ORDER BY r.credit_n) j;
 END $$;
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE t text; someone text;

@@ -1,8 +1,8 @@
--- The market: tokens bought and cashed out; reports, overlay tokens and bans; and the figures of the house.
+-- Purchases of tokens, payouts, reports, overlay tokens, bans, and business figures.
 
--- Money in ----------------------------------------------------------------------------------------------------------
+-- Purchases ----------------------------------------------------------------------------------------------------------
 
--- What was agreed when the checkout began: a later change of the packs changes nothing here.
+-- Price and tokens as they were when the checkout began: a later change of the packs has no effect here.
 CREATE TABLE purchases (
     id           uuid PRIMARY KEY,
     user_id      uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
@@ -12,7 +12,7 @@ CREATE TABLE purchases (
     currency     text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     provider     text NOT NULL CHECK (length(provider) BETWEEN 1 AND 40),
     status       text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'paid', 'failed', 'expired', 'review')),
-    checkout_id  text CHECK (length(checkout_id) <= 255), -- the provider's name of it
+    checkout_id  text CHECK (length(checkout_id) <= 255), -- the provider's id of it
     checkout_url text CHECK (length(checkout_url) <= 4096),
     created_at   timestamptz NOT NULL DEFAULT now(),
     paid_at      timestamptz,
@@ -23,10 +23,10 @@ CREATE INDEX purchases_pending ON purchases (created_at) WHERE status = 'pending
 CREATE INDEX purchases_paid ON purchases (paid_at) INCLUDE (user_id, tokens, price_cents, currency)
     WHERE status = 'paid';
 
--- Money out ---------------------------------------------------------------------------------------------------------
+-- Payouts ------------------------------------------------------------------------------------------------------------
 
--- A row without its posting in the journal is only the wish for a payout: it reserves what it asks for until it is
--- booked, or given up because the tokens were gone.
+-- A row without its posting in the journal is a requested payout. It reserves its tokens until the posting is committed,
+-- or until it is abandoned because the tokens were gone (`given_up_at`).
 CREATE TABLE payouts (
     id          uuid PRIMARY KEY,
     creator_id  uuid NOT NULL REFERENCES creators (user_id) ON DELETE RESTRICT,
@@ -40,7 +40,7 @@ CREATE TABLE payouts (
     settled_at  timestamptz,
     settled_by  uuid REFERENCES users (supabase_id) ON DELETE RESTRICT,
     note        text NOT NULL DEFAULT '' CHECK (length(note) <= 500),
-    given_back  boolean NOT NULL DEFAULT false,           -- of a rejected one: its tokens are in the wallet again
+    given_back  boolean NOT NULL DEFAULT false,           -- of a rejected one: its tokens were returned
     CONSTRAINT settled_payouts_say_when CHECK ((settled_as IS NULL) = (settled_at IS NULL)),
     CONSTRAINT only_rejected_payouts_are_given_back CHECK (NOT given_back OR settled_as = 'rejected')
 );
@@ -49,9 +49,8 @@ CREATE INDEX payouts_newest ON payouts (created_at DESC, id DESC);
 CREATE INDEX payouts_open ON payouts (created_at DESC, id DESC) WHERE settled_as IS NULL;
 CREATE INDEX payouts_owed_back ON payouts (settled_at) WHERE settled_as = 'rejected' AND NOT given_back;
 
--- What a creator may cash out: what blocks, tips and tickets brought, without what was refunded of it or cashed out
--- before, and never more than is there. Bought and promotional tokens sit in the same wallet: they are spent first,
--- and cannot be turned into money. What is no earning is rare in a creator's wallet, and has a kind of its own.
+-- 0009_calls.sql replaces this function. Cashable are tokens from blocks, tips and tickets, less refunds and earlier
+-- payouts, up to the balance. Bought and promotional tokens are spent first and are never cashable.
 CREATE FUNCTION cashable_tokens(creator uuid) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = halfminute, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -64,14 +63,14 @@ BEGIN
     SELECT coalesce(sum(t), 0) INTO gone FROM (
         SELECT j.tokens AS t FROM journal j WHERE j.credit_wallet = creator AND j.kind IN (4, 5)   -- bought, promotional
         UNION ALL SELECT j.tokens FROM journal j WHERE j.credit_wallet = creator AND j.kind = 6
-                     AND j.debit_wallet <> payouts_wallet                                           -- given back to a fan
+                     AND j.debit_wallet <> payouts_wallet                                           -- refunded to a fan
         UNION ALL SELECT j.tokens FROM journal j WHERE j.debit_wallet = creator AND j.kind IN (6, 7) -- refunded, cashed out
     ) e;
-    -- A rejected payout comes back as an entry of its own: it makes up for the one that went out.
+    -- The return of a rejected payout is an entry of its own, which cancels the payout's.
     RETURN (SELECT greatest(0, least(w.balance, w.lifetime_earned - gone) - wished) FROM wallets w WHERE w.id = creator);
 END $$;
 
--- Safety ------------------------------------------------------------------------------------------------------------
+-- Safety -------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE reports (
     id          uuid PRIMARY KEY,
@@ -103,13 +102,13 @@ CREATE TABLE bans (
     reason     text NOT NULL CHECK (length(reason) BETWEEN 1 AND 500),
     banned_by  uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
     created_at timestamptz NOT NULL DEFAULT now(),
-    until      timestamptz,                               -- without it: until it is lifted
+    until      timestamptz,                               -- NULL: until it is lifted
     lifted_at  timestamptz
 );
 CREATE UNIQUE INDEX bans_standing ON bans (user_id) WHERE lifted_at IS NULL;
 CREATE INDEX bans_newest ON bans (created_at DESC, id DESC) WHERE lifted_at IS NULL;
 
--- Counts the changes of bans, so that every server sees with one look that there is something to read.
+-- Counts the changes of bans: each server compares the number to learn whether it must read them again.
 CREATE TABLE ban_changes (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     n   bigint NOT NULL DEFAULT 0
@@ -124,9 +123,9 @@ END $$;
 CREATE TRIGGER bans_are_counted AFTER INSERT OR UPDATE OR DELETE ON bans
     FOR EACH STATEMENT EXECUTE FUNCTION count_ban_change();
 
--- Figures -----------------------------------------------------------------------------------------------------------
+-- Figures ------------------------------------------------------------------------------------------------------------
 
--- Postings, summed by UTC day: all that are dated before `through`, and none after it.
+-- Postings summed by UTC day: all that are dated before `through`, and no others.
 CREATE TABLE day_postings (
     day      date NOT NULL,
     kind     smallint NOT NULL,
@@ -147,11 +146,11 @@ CREATE TABLE figures (
 );
 INSERT INTO figures (through) SELECT coalesce(min(created_at), now()) FROM journal;
 
--- The journal is in the order of its dates, so this costs next to nothing to keep, and finds a period's pages.
+-- The journal is in the order of its dates: a BRIN index is small and finds the pages of a period.
 CREATE INDEX journal_dates ON journal USING brin (created_at) WITH (pages_per_range = 32, autosummarize = on);
 
--- Add the postings dated before `upto` to the figures, at most to the end of one day; returns how far they go now.
--- Nothing is booked any more with such a date: whoever asks has set the fence to `upto` first.
+-- Adds the postings dated before `upto` to the figures, at most to the end of one day; returns up to when they are summed.
+-- No later posting has such a date: the caller has set `booked_at` of the write lock to `upto` first.
 CREATE FUNCTION sum_up_postings(upto timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = halfminute, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE low timestamptz; high timestamptz; today date;
@@ -173,7 +172,7 @@ BEGIN
     RETURN high;
 END $$;
 
--- Calls by the UTC day on which they ended; counted under the fence, which whoever ends a room holds.
+-- Calls by the UTC day on which they ended. Each transaction that ends a room holds the write lock, also for this count.
 CREATE TABLE day_calls (
     day       date PRIMARY KEY,
     calls     bigint NOT NULL,
@@ -197,7 +196,7 @@ END $$;
 CREATE TRIGGER rooms_count_calls AFTER UPDATE OF ended_at ON rooms FOR EACH ROW
     WHEN (OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL AND NEW.kind = 'call') EXECUTE FUNCTION count_ended_call();
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE t text; someone text;

@@ -1,20 +1,20 @@
--- Several servers on one database: who may take over a room, and what no two requests may decide at once.
+-- Several servers on one database: which server may claim a room, and which requests must be serialised.
 
--- Owners of rooms ---------------------------------------------------------------------------------------------------
+-- Room owners --------------------------------------------------------------------------------------------------------
 
--- A server that stopped in good order says so: its rooms need no waiting for a lease to run out.
+-- A server that stops in order sets this: its rooms can be claimed before its lease expires.
 ALTER TABLE servers ADD COLUMN released boolean NOT NULL DEFAULT false;
 
--- Deleting a server's row must not touch every room that it ever owned. A room whose owner has no row is nobody's.
+-- Deleting a server's row must not update every room that it ever owned. A room whose owner has no row has no owner.
 ALTER TABLE rooms DROP CONSTRAINT rooms_server_id_fkey;
 
--- Scheduled streams have a room that nobody owns yet: they are many, and no adoption looks at them.
+-- The rooms of scheduled streams have no owner yet. They are many, and are not adopted.
 DROP INDEX rooms_live;
 CREATE INDEX rooms_live ON rooms (server_id) WHERE ended_at IS NULL AND opened;
 
 DROP FUNCTION claim_rooms;
 
--- Whether the rooms of this server may be claimed. `watched`: the claimant has renewed its own lease without a failure
+-- Returns the servers whose rooms may be claimed. `watched`: the claimant has renewed its own lease without a failure
 -- for as long as a lease lasts, so an owner whose lease has expired had as long a time to renew it.
 -- The owner's row stays locked until the claim commits: a lease that is renewed meanwhile is renewed after the claim,
 -- and the owner that compares its epochs then sees it. An owner that is renewing right now is alive.
@@ -26,10 +26,10 @@ BEGIN
                   ORDER BY id FOR UPDATE SKIP LOCKED);
 END $$;
 
--- Take one live room that is the claimant's own, or that nobody holds. Each claim is a new epoch.
+-- Claims one live room that is the claimant's own or has no owner with a valid lease. Each claim is a new epoch.
 CREATE FUNCTION claim_room(claimant uuid, claimed uuid, watched boolean)
 RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp
-    -- Along rooms_live and by keys: the planner would scan all rooms that there ever were for the few that live.
+    -- Read the index rooms_live: the planner would scan the rows of all rooms, of which few are live.
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE lapsed uuid[];
 BEGIN
@@ -43,10 +43,11 @@ BEGIN
     RETURNING r.id, r.kind, r.epoch;
 END $$;
 
--- Take at most `most` live rooms that nobody holds; with `alone` the claimant knows that no other server lives.
+-- Claims at most `most` live rooms without an owner that has a valid lease. `alone`: the claimant knows that no other
+-- server runs.
 CREATE FUNCTION claim_orphans(claimant uuid, watched boolean, alone boolean, most int)
 RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp
-    -- Along rooms_live and by keys: the planner would scan all rooms that there ever were for the few that live.
+    -- Read the index rooms_live: the planner would scan the rows of all rooms, of which few are live.
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE lapsed uuid[];
 BEGIN
@@ -63,9 +64,9 @@ BEGIN
     RETURNING r.id, r.kind, r.epoch;
 END $$;
 
--- Clocks never run back -----------------------------------------------------------------------------------------------
+-- Active time never decreases ----------------------------------------------------------------------------------------
 
--- As save_stream does: a record that was long under way must not undo what a checkpoint noted since.
+-- As in save_stream: a delayed record must not undo a later checkpoint.
 CREATE OR REPLACE FUNCTION save_call(
     call uuid, owner_epoch int, new_status text, accepted timestamptz, started timestamptz, ended timestamptz,
     reason text, new_holds text[], fan_paused timestamptz, creator_paused timestamptz, active bigint
@@ -89,17 +90,17 @@ CREATE OR REPLACE FUNCTION checkpoint_meters(r uuid[], owner_epoch int[], payer 
 LANGUAGE plpgsql SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
-    -- Nobody waits for these to reach the disk, and blocks must not wait behind them: a crash may cost the last second.
+    -- The commit does not wait for the disk, so that blocks do not wait behind it. A crash may lose the last second.
     PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE meters m SET active_us = greatest(m.active_us, active[i])
       FROM generate_series(1, cardinality(r)) i JOIN rooms s ON s.id = r[i] AND s.epoch = owner_epoch[i]
      WHERE m.room_id = r[i] AND m.payer_id = payer[i] AND s.ended_at IS NULL;
 END $$;
 
--- Live, or in a call --------------------------------------------------------------------------------------------------
+-- Live or in a call, not both ----------------------------------------------------------------------------------------
 
--- Both triggers lock the users concerned, in the order of their ids, before they look: of two requests that would make
--- a user live and a party to a call, the second waits for the first and then sees it.
+-- Both triggers lock the users concerned, in the order of their ids, before they read. If two requests would make a user
+-- live and a party to a call, the second waits for the first and then reads its result.
 CREATE OR REPLACE FUNCTION occupy_parties() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 BEGIN
     IF NEW.ended_at IS NULL THEN
@@ -108,7 +109,7 @@ BEGIN
             RAISE EXCEPTION 'a user who is live cannot be in a call'
                 USING ERRCODE = 'unique_violation', CONSTRAINT = 'live_or_in_a_call';
         END IF;
-        -- In the order of their ids, so that two calls between the same two people cannot wait for each other.
+        -- In the order of ids, so that two calls between the same two users cannot deadlock.
         INSERT INTO users_in_calls (user_id, call_id)
         SELECT party, NEW.id FROM unnest(ARRAY[NEW.fan_id, NEW.creator_id]) party ORDER BY party;
     ELSE
@@ -131,7 +132,7 @@ CREATE TRIGGER streams_go_live_alone BEFORE UPDATE OF status ON streams FOR EACH
 CREATE TRIGGER streams_begin_live_alone BEFORE INSERT ON streams FOR EACH ROW
     WHEN (NEW.status = 'live') EXECUTE FUNCTION refuse_live_in_a_call();
 
--- Nobody but the owner ------------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE someone text;

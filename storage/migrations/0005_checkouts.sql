@@ -1,7 +1,7 @@
--- Every payment that a provider reported, credited or not; what operators decided about those that were not credited;
--- and blocks by the days of any time zone.
+-- Payments that a provider reported, credited or not; operators' decisions about those that were not credited; and sums of
+-- blocks by the days of any time zone.
 
--- accepted: the decision to credit this purchase is made, and its posting is booked or will be. It is made once.
+-- accepted: the purchase is to be credited; its posting is committed or will be. Set once.
 -- paid_twice: a second checkout of this purchase was paid as well.
 ALTER TABLE purchases
     ADD COLUMN accepted   boolean NOT NULL DEFAULT false,
@@ -17,9 +17,9 @@ CREATE TABLE payments (
     provider     text NOT NULL CHECK (length(provider) BETWEEN 1 AND 40),
     checkout_id  text NOT NULL CHECK (length(checkout_id) BETWEEN 1 AND 255),
     event_id     text NOT NULL CHECK (length(event_id) <= 255),
-    reference    text NOT NULL DEFAULT '' CHECK (length(reference) <= 255), -- the purchase, in the provider's words
-    purchase_id  uuid REFERENCES purchases (id) ON DELETE RESTRICT,         -- without it: none of ours is known
-    amount_cents bigint CHECK (amount_cents >= 0),                          -- without it: it was not kept
+    reference    text NOT NULL DEFAULT '' CHECK (length(reference) <= 255), -- the purchase's id, as the provider returned it
+    purchase_id  uuid REFERENCES purchases (id) ON DELETE RESTRICT,         -- NULL: no known purchase
+    amount_cents bigint CHECK (amount_cents >= 0),                          -- NULL: it was not stored
     currency     text NOT NULL DEFAULT '' CHECK (length(currency) <= 16),
     status       text NOT NULL CHECK (status IN ('accepted', 'open', 'rejected')),
     problem      text CHECK (problem IN ('unknown', 'wrong_amount', 'paid_twice', 'not_credited')),
@@ -34,12 +34,12 @@ CREATE INDEX payments_newest ON payments (created_at DESC, id DESC);
 CREATE INDEX payments_open ON payments (created_at DESC, id DESC) WHERE status = 'open';
 CREATE INDEX payments_rejected ON payments (created_at DESC, id DESC) WHERE status = 'rejected';
 
--- Until now it was only logged what was paid instead of the price.
+-- Before, an amount other than the price was only logged.
 INSERT INTO payments (id, provider, checkout_id, event_id, reference, purchase_id, status, problem, created_at)
     SELECT id, provider, coalesce(checkout_id, 'purchase ' || id), 'not kept', id::text, id, 'open', 'wrong_amount', created_at
       FROM purchases WHERE status = 'review';
 
--- What operators decided: who, about what, why. `not_booked` follows a credit that the ledger refused.
+-- Operators' decisions with their reasons. `not_booked` follows a credit that the ledger refused.
 CREATE TABLE payment_settlements (
     id          uuid PRIMARY KEY,
     payment_id  uuid REFERENCES payments (id) ON DELETE RESTRICT,
@@ -69,7 +69,7 @@ BEGIN
     ) USING wallet, low, high, zone;
 END $$;
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE t text; someone text;

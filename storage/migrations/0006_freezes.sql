@@ -1,6 +1,6 @@
--- Money that a provider took back: chargebacks and refunds. The buyer's wallet is frozen until an operator decides.
+-- Chargebacks, and refunds that a provider made. The buyer's wallet is frozen until an operator decides.
 
--- The provider's name of a payment, by which it names refunds and chargebacks.
+-- The provider's id of a payment, to which its refunds and chargebacks refer.
 ALTER TABLE payments ADD COLUMN intent_id text NOT NULL DEFAULT '' CHECK (length(intent_id) <= 255);
 CREATE INDEX payments_of_intent ON payments (provider, intent_id) WHERE intent_id <> '';
 
@@ -12,13 +12,13 @@ CREATE TABLE payment_reversals (
     id           uuid PRIMARY KEY,
     provider     text NOT NULL CHECK (length(provider) BETWEEN 1 AND 40),
     kind         text NOT NULL CHECK (kind IN ('refund', 'chargeback')),
-    reversal_id  text NOT NULL CHECK (length(reversal_id) BETWEEN 1 AND 255), -- the provider's name of it
+    reversal_id  text NOT NULL CHECK (length(reversal_id) BETWEEN 1 AND 255), -- the provider's id of it
     event_id     text NOT NULL CHECK (length(event_id) <= 255),
     intent_id    text NOT NULL CHECK (length(intent_id) <= 255),
-    purchase_id  uuid REFERENCES purchases (id) ON DELETE RESTRICT,           -- without it: none of ours is known
+    purchase_id  uuid REFERENCES purchases (id) ON DELETE RESTRICT,           -- NULL: no known purchase
     amount_cents bigint NOT NULL CHECK (amount_cents >= 0),
     currency     text NOT NULL CHECK (length(currency) <= 16),
-    state        text NOT NULL CHECK (length(state) <= 40),                   -- in the provider's words
+    state        text NOT NULL CHECK (length(state) <= 40),                   -- as the provider calls it
     status       text NOT NULL CHECK (status IN ('open', 'expected', 'released')),
     created_at   timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT one_row_a_reversal UNIQUE (provider, kind, reversal_id)
@@ -40,8 +40,8 @@ CREATE INDEX reversal_settlements_of_reversal ON reversal_settlements (reversal_
 CREATE TRIGGER reversal_settlements_are_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON reversal_settlements
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('settlements are append-only');
 
--- Wallets that are frozen now, and what their owners allowed themselves before. While a wallet is frozen, its row in
--- spend_limits is -1 tokens a day, which the batch statement refuses like any other limit: also one that is under way.
+-- Frozen wallets, with the daily limits that their owners had set before. While a wallet is frozen, its limit in
+-- spend_limits is -1 tokens a day. The batch statement checks it like any other limit, also for postings in flight.
 CREATE TABLE wallet_freezes (
     user_id      uuid PRIMARY KEY REFERENCES users (supabase_id) ON DELETE RESTRICT,
     daily_tokens bigint,                                  -- NULL: no limit of their own
@@ -63,7 +63,7 @@ BEGIN
           FROM (VALUES (owner)) o (id) LEFT JOIN spend_limits l ON l.user_id = o.id
             ON CONFLICT (user_id) DO NOTHING;
     IF NOT FOUND THEN RETURN; END IF;
-    PERFORM set_limit_in_force(owner, 0);                 -- counts what was spent today, also for who had no limit
+    PERFORM set_limit_in_force(owner, 0);                 -- counts what was spent today, also without a limit before
     UPDATE spend_limits SET daily_tokens = -1, next_tokens = NULL, next_at = NULL WHERE user_id = owner;
 END $$;
 
@@ -84,7 +84,7 @@ BEGIN
     PERFORM set_config('halfminute.booking', '', true);
 END $$;
 
--- As before; of a frozen wallet it is the limit that will be in force once it is no longer frozen.
+-- As before; for a frozen wallet it sets the limit that takes effect when the freeze ends.
 CREATE FUNCTION set_spend_limit(owner uuid, wanted bigint) RETURNS void LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp AS $$
 DECLARE own record; in_force bigint; now_at timestamptz := clock_timestamp();
@@ -104,7 +104,7 @@ BEGIN
     END IF;
 END $$;
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE t text; someone text;

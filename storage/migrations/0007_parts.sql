@@ -1,32 +1,33 @@
--- Parts of a balance, so that only what was earned becomes money; ticket escrow; debts; payouts that a refund reduces.
--- The batch statement again, which moves the parts with the tokens, and the refund statement, which restores them.
+-- Parts of a balance, so that only earned tokens are cashable; ticket escrow; debts; payouts that a refund reduces.
+-- The batch statement moves the parts with the tokens, and the refund statement restores them.
 
--- Parts of a balance ------------------------------------------------------------------------------------------------
+-- Parts of a balance -------------------------------------------------------------------------------------------------
 
--- Of a user's balance: `promotional` was given by operators, or paid with such tokens; `earned` came from blocks, tips and
--- released tickets; the rest is bought. `owed` is what `losses` advanced to refund this user's payers and is not repaid.
+-- Parts of a user's balance: `promotional` tokens were credited by operators, or received from a payer's promotional part;
+-- `earned` ones came from blocks, tips and released tickets; the others were bought. `owed` is the sum that `losses`
+-- advanced for refunds of this user's payers, less repayments.
 -- System wallets have no parts.
 ALTER TABLE wallets
     ADD COLUMN promotional bigint NOT NULL DEFAULT 0,
     ADD COLUMN earned      bigint NOT NULL DEFAULT 0,
     ADD COLUMN owed        bigint NOT NULL DEFAULT 0;
 
--- How many of a posting's tokens left the payer's parts, and how many entered the payee's. NULL is none: most postings
--- move no part, and a NULL takes no space.
+-- How many of a posting's tokens left each part of the payer and entered each part of the payee. NULL stands for 0: most
+-- postings move bought tokens only, and a NULL takes no space.
 ALTER TABLE journal
     ADD COLUMN debit_promotional  integer,
     ADD COLUMN debit_earned       integer,
     ADD COLUMN credit_promotional integer,
     ADD COLUMN credit_earned      integer,
     DROP CONSTRAINT known_kind,
-    ADD CONSTRAINT known_kind CHECK (kind BETWEEN 1 AND 9);     -- 8: a ticket's release from escrow; 9: a repaid debt
+    ADD CONSTRAINT known_kind CHECK (kind BETWEEN 1 AND 9);     -- 8: release of a ticket from escrow; 9: repayment of a debt
 
 ALTER TABLE wallets DISABLE TRIGGER wallets_come_with_users;
-INSERT INTO wallets (id) VALUES ('00000000-0000-7000-8000-000000000005');    -- escrow: paid for tickets, not yet earned
+INSERT INTO wallets (id) VALUES ('00000000-0000-7000-8000-000000000005');    -- escrow: paid for tickets and not released yet
 ALTER TABLE wallets ENABLE TRIGGER wallets_come_with_users;
 
--- What `losses` advanced so that a payer got a refund that the payee could not cover. A debt without a debtor was
--- advanced before debts were kept, and is written off. The oldest debt is repaid first.
+-- What `losses` advanced for refunds that the payee could not cover; the payee is the debtor. A debt without a debtor was
+-- advanced before debts were stored, and is written off. The oldest debt is repaid first.
 CREATE TABLE debts (
     advance_key uuid PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT,
     debtor      uuid REFERENCES users (supabase_id) ON DELETE RESTRICT,
@@ -40,36 +41,36 @@ INSERT INTO debts (advance_key, tokens, created_at)
     SELECT key, tokens, created_at FROM journal
      WHERE debit_wallet = '00000000-0000-7000-8000-000000000004' AND kind = 6;
 
--- Tickets are paid into escrow and released by a posting of their own; those sold before went to the creator at once.
+-- Tickets are paid into escrow and released by a posting of their own. Before, the creator was credited at once.
 ALTER TABLE stream_tickets
     ADD COLUMN released_at timestamptz,
     ADD COLUMN release_key uuid UNIQUE REFERENCES journal (key) ON DELETE RESTRICT;
 UPDATE stream_tickets SET released_at = bought_at;
 CREATE INDEX tickets_in_escrow ON stream_tickets (stream_id) WHERE released_at IS NULL AND refunded_at IS NULL;
 
--- From `released_at` on a ticket is credited as it is sold. `present_us`: for how long the owner was live and present.
+-- After `released_at` a ticket is credited as it is sold. `present_us`: how long the creator was live and present.
 ALTER TABLE streams
     ADD COLUMN released_at timestamptz,
     ADD COLUMN present_us  bigint NOT NULL DEFAULT 0 CHECK (present_us >= 0);
 
--- An open payout is reduced by a refund that its creator's balance does not cover, down to nothing.
+-- A refund that the creator's balance does not cover reduces the creator's open payouts, to 0 at most.
 ALTER TABLE payouts
     ADD COLUMN cut_tokens integer NOT NULL DEFAULT 0,
     ADD CONSTRAINT cut_at_most_to_nothing CHECK (cut_tokens BETWEEN 0 AND tokens),
     DROP CONSTRAINT payouts_settled_as_check,
     ADD CONSTRAINT payouts_settled_as_check CHECK (settled_as IN ('paid', 'rejected', 'cancelled'));
 
--- What operators did about money and people: append-only. What moved tokens is written with the posting, in the same
--- statement; an operator is NULL where it happened before operators were recorded. Operators are known by their tokens
--- alone, so there is nothing to refer to.
+-- Actions of operators, append-only. An action that moves tokens is written in the statement of its posting. The operator
+-- is NULL for actions from before operators were stored. There is no table of operators to refer to: their tokens
+-- identify them.
 CREATE TABLE operator_actions (
     id          uuid PRIMARY KEY,
     operator_id uuid,
     action      text NOT NULL CHECK (action IN ('credit', 'refund', 'ban', 'lift_ban', 'pay_payout', 'reject_payout',
                                                 'settle_purchase', 'freeze', 'unfreeze')),
-    target_id   uuid NOT NULL,                           -- the user whom it is about
-    ref_id      uuid,                                    -- the tip, ticket, room, payout, purchase or ban it is about
-    tokens      bigint,                                  -- what the target's balance changed by
+    target_id   uuid NOT NULL,                           -- the user concerned
+    ref_id      uuid,                                    -- the tip, ticket, room, payout, purchase or ban concerned
+    tokens      bigint,                                  -- the change of the target's balance
     reason      text NOT NULL DEFAULT '',
     posting_key uuid UNIQUE REFERENCES journal (key) ON DELETE RESTRICT,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -80,7 +81,7 @@ CREATE INDEX operator_actions_about ON operator_actions (target_id, created_at D
 CREATE TRIGGER operator_actions_are_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON operator_actions
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('what operators did is append-only');
 
--- The key of a posting that follows from another: 16 bytes of a SHA-256 over a tag and keys. domain/ids.py has the same.
+-- The key of a posting that follows from another: 16 bytes of a SHA-256 over a tag and keys, as in domain/ids.py.
 CREATE FUNCTION derived_key(tag text, keys uuid[]) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT
     SET search_path = halfminute, pg_temp AS $$
     SELECT encode(substring(sha256(convert_to(tag, 'UTF8') || string_agg(uuid_send(k), ''::bytea ORDER BY i)) FOR 16),
@@ -94,10 +95,10 @@ INSERT INTO operator_actions (id, action, target_id, ref_id, tokens, reason, pos
       FROM journal j JOIN wallets w ON w.id = j.credit_wallet LEFT JOIN memos m ON m.posting_key = j.key
      WHERE j.kind = 5;
 
--- The parts of what was booked before ---------------------------------------------------------------------------------
+-- Parts of earlier postings ------------------------------------------------------------------------------------------
 
--- Replays the journal under the rules of the batch statement, in the order of both wallets' posting numbers. A payout of
--- before could take more than was earned: it takes what was earned, then bought, then promotional tokens.
+-- Replays the journal under the rules of the batch statement, in the order of both wallets' posting numbers. An earlier
+-- payout could exceed the earned tokens: it takes earned tokens first, then bought, then promotional ones.
 CREATE FUNCTION replay_parts() RETURNS void LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -114,7 +115,7 @@ BEGIN
     ALTER TABLE replayed ADD PRIMARY KEY (key);
     FOR j IN SELECT * FROM journal ORDER BY created_at, ctid LOOP
         INSERT INTO waiting VALUES (j.*);
-        LOOP                                             -- what waits for its turn in a wallet may have it now
+        LOOP                                             -- a waiting posting may be the next one of its wallets now
             moved := 0;
             FOR given IN SELECT * FROM waiting ORDER BY debit_n LOOP
                 SELECT * INTO payer FROM part WHERE id = given.debit_wallet;
@@ -170,7 +171,7 @@ BEGIN
     ALTER TABLE journal ENABLE TRIGGER journal_is_append_only;
     PERFORM set_config('halfminute.booking', 'on', true);
     UPDATE wallets s SET promotional = p.promotional, earned = p.earned FROM part p WHERE p.id = s.id AND p.is_user;
-    -- Lifetime sums: what blocks, tips and tickets brought and cost, less what was refunded.
+    -- Lifetime sums: tokens earned and spent with blocks, tips and tickets, less refunds.
     UPDATE wallets s SET lifetime_earned = coalesce(e.earned, 0), lifetime_spent = coalesce(e.spent, 0)
       FROM wallets t LEFT JOIN (
            SELECT id, sum(earned) AS earned, sum(spent) AS spent FROM (
@@ -196,35 +197,12 @@ ALTER TABLE journal
         AND coalesce(credit_promotional, 0) + coalesce(credit_earned, 0) <= greatest(tokens, 0)
         AND least(debit_promotional, debit_earned, credit_promotional, credit_earned) IS DISTINCT FROM 0);
 
--- The batch statement -----------------------------------------------------------------------------------------------
+-- The batch statement ------------------------------------------------------------------------------------------------
 
 DROP FUNCTION refund_postings;
 DROP FUNCTION apply_postings;
 
--- Decides a batch of postings one after the other, in order, and books what can be booked; one row of arrays comes
--- back. The model that it is compared with is tests/model/ledger.py.
---
---   w                    the batch's wallets, each once, in the order of their ids
---   key, debit, credit, room, epoch, block_no, tokens    one a posting; debit and credit are positions in w, room is
---                        NULL and epoch and block_no are 0 where there is none; epoch 0 in a room means whichever
---                        owner it has, but not for blocks. A refund names its room and is not held to it
---   kind, ref, content   one a posting; kind is empty when all are blocks, the others when no posting has one
---   memo_of, memo        the words that come with some postings, and which
---   careful              the batch may have been booked before, or has several blocks of one meter
---   operator             who ordered a posting, empty when nobody did: it is written down with it
---   debit_parts, credit_parts    parts that the caller decided: pairs of promotional and earned tokens, one pair a
---                        posting; empty for what clients post, whose parts follow from the wallets
---   status               domain.posting.Outcome; *_after, *_n: balances and posting numbers after it
---   first_ref            of a key that was used before, the ref of its first use
---   day_limit, day_spent what a payer who is held to their own limit allows themselves in a day, and has spent of it;
---                        these three are NULL as a whole where nothing had to be looked up
---   more_*               postings that the statement added, each right after its cause: the release of a ticket that is
---                        sold after its stream's tickets were released, and the repayment of a debt by its debtor's
---                        earnings. Their outcomes stand behind those of the postings that were sent
---
--- Nearly every batch can be booked as it is, but for those who cannot pay. So it is, and keys, epochs and block numbers
--- are seen to have been right while they are written; where they were not, nothing is booked and 23505 or HM005 is
--- raised: send the batch again, to be decided with care.
+-- 0013_batch_steps.sql replaces this function, and describes its parameters, results and guards.
 CREATE FUNCTION apply_postings(
     w uuid[], key uuid[], kind smallint[], debit int[], credit int[], room uuid[], epoch int[], block_no int[],
     tokens bigint[], ref uuid[], content uuid[], memo_of int[], memo text[], careful boolean,
@@ -235,8 +213,8 @@ CREATE FUNCTION apply_postings(
     OUT more_tokens bigint[], OUT more_ref uuid[], OUT more_content uuid[]
 ) LANGUAGE plpgsql VOLATILE
     SET search_path = halfminute, pg_temp
-    -- The planner guesses 1,000 rows for an array and would scan and hash all wallets; and what it plans while tables are
-    -- small, the actor's connection keeps.
+    -- The planner assumes 1,000 rows for an array, and would scan and hash all wallets. The actor's connection keeps a
+    -- plan that was made while tables were small.
     SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
     SET enable_seqscan = off SET jit = off
 AS $fn$
@@ -258,19 +236,19 @@ DECLARE
     w_id      uuid[];    w_tid tid[];  w_is_user boolean[];
     w_balance bigint[];  w_n int[];  w_promotional bigint[];  w_earned bigint[];  w_owed bigint[];
     balance   bigint[];  n int[];  promotional bigint[];  earned bigint[];  owed bigint[];
-    limited   boolean;                                   -- some wallet is, and these are NULL for the others
+    limited   boolean;                                   -- whether some wallet is; NULL below for the others
     indebted  boolean;
     w_limit   bigint[];  w_spent bigint[];  today date;  spent bigint[];
     gained    bigint[];  paid bigint[];                  -- what the lifetime sums change by
     dp int[];  de int[];  cp int[];  ce int[];           -- the parts of each posting that is booked
     refused   int[] := '{}';
-    live      int[];                                     -- the epoch of a posting's room; -1: ended
-    meter     int[];                                     -- a posting's meter: a position in the next four
+    live      int[];                                     -- the epoch of the posting's room; -1: it has ended
+    meter     int[];                                     -- position of the posting's meter in the next four
     m_tid     tid[];     m_last int[];  last_block int[];  m_tokens bigint[];
     old       boolean[]; same boolean[];  old_debit_after bigint[];  old_credit_after bigint[];
     old_debit_n int[];   old_credit_n int[];  old_ref uuid[];
-    first_use int[];     booked_as int[];                -- the posting that uses a key first; the one that booked it
-    first_ticket int[];  owned boolean[];                -- the first posting for the same ticket; the payer has that one
+    first_use int[];     booked_as int[];                -- the first posting with the key; the committed one
+    first_ticket int[];  owned boolean[];                -- the first posting for the ticket; the payer has it
     release_to int[];                                    -- for a ticket that is released as it is sold: its creator
     more      uuid[];                                    -- wallets that only added postings move
     cause     int[];                                     -- of each added posting
@@ -281,7 +259,7 @@ DECLARE
     now_at    timestamptz;
 BEGIN
     UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at INTO now_at;
-    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- it, or the one before, is wrong
+    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- this clock or an earlier one was wrong
         RAISE EXCEPTION 'the clock of the database is behind its latest booking' USING ERRCODE = 'HM008';
     END IF;
     PERFORM set_config('halfminute.booking', 'on', true);
@@ -295,9 +273,9 @@ BEGIN
         RAISE EXCEPTION 'unknown wallet' USING ERRCODE = 'HM002';
     END IF;
 
-    -- What needs a look beyond the wallets: tickets, refunds whose parts must be found, debtors, limits.
+    -- Take the careful path for tickets, debtors, limits, and refunds without given parts.
     careful := careful OR indebted OR ticket = ANY (kind) OR refund = ANY (kind) AND cardinality(credit_parts) = 0;
-    IF NOT careful AND cardinality(kind) > 0 THEN        -- a client's key may stand for something that is no posting
+    IF NOT careful AND cardinality(kind) > 0 THEN        -- a client may have used the key for something else
         careful := EXISTS (SELECT FROM idempotency_keys o WHERE o.key = ANY (key));
     END IF;
     IF limited AND NOT careful THEN
@@ -305,7 +283,7 @@ BEGIN
                               AND (SELECT true FROM spend_limits l WHERE l.user_id = w[debit[p]]));
     END IF;
 
-    LOOP                                                 -- once as it is; with care if a refusal needs a closer look
+    LOOP                                                 -- the fast path; then the careful one if needed
         IF careful THEN
             IF cardinality(kind) = 0 THEN
                 kind := array_fill(block, ARRAY[postings]);
@@ -375,7 +353,7 @@ BEGIN
                                        WHERE s.id = room[p] AND s.released_at IS NOT NULL) END ORDER BY p)
                   INTO release_to FROM generate_series(1, postings) p;
             END IF;
-            -- What users allow themselves today.
+            -- The daily limits.
             IF limited THEN
                 today := (now_at AT TIME ZONE 'UTC')::date;
                 SELECT array_agg(CASE WHEN l.next_at <= now_at THEN l.next_tokens ELSE l.daily_tokens END ORDER BY u.p),
@@ -408,7 +386,7 @@ BEGIN
             END IF;
             d := debit[i];  c := credit[i];  amount := tokens[i];  k := coalesce(kind[i], block);
             IF careful AND i <= postings THEN
-                IF old[i] THEN                           -- the key decides before anything else
+                IF old[i] THEN                           -- guard, idempotency: precedes all others
                     IF same[i] THEN
                         status[i] := already;
                         debit_after[i] := old_debit_after[i];  credit_after[i] := old_credit_after[i];
@@ -572,7 +550,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Write what was decided.
+    -- Write the decisions.
     INSERT INTO journal (key, debit_wallet, credit_wallet, room_id, ref_id, content, tokens, debit_after, credit_after,
                          created_at, debit_n, credit_n, block_no, kind, debit_promotional, debit_earned,
                          credit_promotional, credit_earned)
@@ -598,7 +576,7 @@ BEGIN
            lifetime_earned = s.lifetime_earned + CASE WHEN w_is_user[p] THEN gained[p] ELSE 0 END
       FROM generate_series(1, all_wallets) p WHERE s.ctid = w_tid[p] AND s.n = w_n[p];
     GET DIAGNOSTICS touched = ROW_COUNT;
-    IF touched <> all_wallets THEN                           -- somebody wrote a wallet without taking the fence
+    IF touched <> all_wallets THEN                           -- a wallet was written without the write lock
         RAISE EXCEPTION 'a wallet moved' USING ERRCODE = '40001';
     END IF;
     IF careful THEN
@@ -664,13 +642,13 @@ BEGIN
     PERFORM set_config('halfminute.booking', '', true);
 END $fn$;
 
--- What users allow themselves: as before, with the new kinds of postings among a wallet's entries.
+-- Sets a daily limit as before; the new kinds of postings are among a wallet's entries.
 CREATE OR REPLACE FUNCTION set_limit_in_force(owner uuid, wanted bigint) RETURNS void LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE now_at timestamptz; today date; in_force bigint; before_today int; spent_today bigint;
 BEGIN
     UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at INTO now_at;
-    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- as for a booking
+    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- as in apply_postings
         RAISE EXCEPTION 'the clock of the database is behind its latest booking' USING ERRCODE = 'HM008';
     END IF;
     SELECT CASE WHEN next_at <= now_at THEN next_tokens ELSE daily_tokens END INTO in_force
@@ -678,7 +656,7 @@ BEGIN
     IF wanted > in_force OR wanted IS NULL THEN
         UPDATE spend_limits SET daily_tokens = in_force, next_tokens = wanted, next_at = now_at + interval '24 hours'
          WHERE user_id = owner AND in_force IS NOT NULL
-           -- What is asked for again waits no longer.
+           -- A repeated request does not prolong the wait.
            AND (next_at > now_at AND next_tokens IS NOT DISTINCT FROM wanted) IS NOT TRUE;
         RETURN;
     END IF;
@@ -695,17 +673,17 @@ BEGIN
     PERFORM set_config('halfminute.booking', '', true);
 END $$;
 
--- Refunds and releases ----------------------------------------------------------------------------------------------
+-- Refunds and releases -----------------------------------------------------------------------------------------------
 
--- Give blocks, tips and tickets back to who paid them, each once and whole, with the parts as they were. All that went
--- to a payee must have gone to the same one. A ticket in escrow comes from there. Anything else comes from the payee:
--- tokens that were not promotional from what was earned, then bought, then from open payouts, the newest first; the
--- promotional ones from promotional tokens, then from the others. `advance`: `losses` pays what is missing, which stays
--- the payee's debt; otherwise what the payee's balance does not cover whole is left, and counted in `uncovered`. With
--- `most_advanced`, nothing at all is booked if `losses` would then have advanced more than that in this UTC day; `missing`
--- is what it would have had to advance. A refund's content is the key of what it gives back.
--- One row of arrays comes back: the refunds of all that was asked for, with `status` 0 where they are new, and then what
--- was booked besides: payouts that were reduced, debts that were repaid.
+-- Refunds blocks, tips and tickets, each once and in full, with the parts that the payer had spent. All refunds that a
+-- payee pays must have the same payee (HM006). A ticket in escrow is refunded from escrow, everything else by the payee:
+--   tokens that were not promotional come from earned tokens, then bought ones, then open payouts, the newest first;
+--   promotional ones come from promotional tokens, then from the others in that order.
+-- `advance`: `losses` pays what is missing, and the payee owes it. Without it, a refund that the payee cannot cover in full
+-- is not made, and counted in `uncovered`. `most_advanced`: no refund is made if the advances of this UTC day would exceed
+-- it; `missing` is then the sum that `losses` would have had to advance. A refund's content is the key of its payment.
+-- Returns one row of arrays: the refunds of all the given payments, with `status` 0 for new ones and 1 for earlier ones,
+-- then the other postings that were made: reductions of payouts, repayments of debts.
 CREATE FUNCTION refund_postings(
     paid uuid[], refund_key uuid[], rest_key uuid[], reason text, advance boolean, most_advanced bigint, operator uuid,
     OUT key uuid[], OUT kind smallint[], OUT content uuid[], OUT debit uuid[], OUT credit uuid[], OUT room uuid[],
@@ -720,7 +698,7 @@ DECLARE
     losses  CONSTANT uuid := '00000000-0000-7000-8000-000000000004';
     o record;  cut record;
     payee uuid;  had_promotional bigint;  had_bought bigint;  had_earned bigint;  had_paid_out bigint := 0;
-    t_promotional bigint;  t_other bigint;               -- what is to be given back
+    t_promotional bigint;  t_other bigint;               -- of the payment that is refunded
     of_promotional bigint;  of_bought bigint;  of_earned bigint;  from_payouts bigint;  v bigint;
     other_given bigint;  promotional_given bigint;  back_earned bigint;  rest bigint;
     fresh uuid[] := '{}';  causes uuid[] := '{}';  more uuid[];  w uuid[];
@@ -728,7 +706,7 @@ DECLARE
     cut_payout uuid[] := '{}';  cut_tokens int[] := '{}';
 BEGIN
     uncovered := 0;  missing := 0;
-    UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one;   -- and a day of advances may begin
+    UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one;   -- the advances of a new day may begin here
     FOR o IN SELECT p.i, j.*, t.released_at IS NULL AND t.posting_key IS NOT NULL AS in_escrow,
                     coalesce((SELECT r.credit_wallet FROM journal r WHERE r.key = t.release_key), j.credit_wallet) AS went_to
                FROM unnest(paid) WITH ORDINALITY p(key, i) JOIN journal j ON j.key = p.key
@@ -758,12 +736,12 @@ BEGIN
         ELSIF payee <> o.went_to THEN
             RAISE EXCEPTION 'several payees' USING ERRCODE = 'HM006';
         END IF;
-        -- What was not promotional comes from what is not promotional.
+        -- Tokens that were not promotional are refunded from tokens that are not.
         of_earned := least(had_earned, t_other);
         of_bought := least(had_bought, t_other - of_earned);
         from_payouts := least(had_paid_out, t_other - of_earned - of_bought);
         other_given := of_earned + of_bought + from_payouts;
-        -- What was promotional comes from promotional tokens, else from any.
+        -- Promotional tokens are refunded from promotional ones first, then from any.
         of_promotional := least(had_promotional, t_promotional);
         promotional_given := of_promotional;
         v := least(had_bought - of_bought, t_promotional - promotional_given);
@@ -780,7 +758,7 @@ BEGIN
         had_promotional := had_promotional - of_promotional;  had_bought := had_bought - of_bought;
         had_earned := had_earned - of_earned;  had_paid_out := had_paid_out - from_payouts;
         missing := missing + rest;
-        -- Open payouts give their tokens back first.
+        -- First return tokens of open payouts to the payee's wallet.
         FOR cut IN
             SELECT p.id, p.posting_key, p.tokens - p.cut_tokens
                    - coalesce((SELECT sum(c.tokens) FROM unnest(cut_payout, cut_tokens) c(id, tokens) WHERE c.id = p.id), 0)
@@ -874,10 +852,10 @@ BEGIN
               JOIN journal r ON r.key = k.key ORDER BY k.is_more, r.credit_n) j;
 END $$;
 
--- From here on the tickets of a stream are credited to its creator: those in escrow, at most `most` of them at once, and
--- later ones as they are sold. With an epoch, only the room's owner may: `released` is NULL, and nothing is done, if the
--- room has a later one. One row of arrays comes back: what was booked; `released` is how many tickets, and there are more
--- if it is `most`.
+-- Releases the tickets of a stream to its creator: at most `most` of those in escrow per call, and later ones as they are
+-- sold. With an epoch, only the room's owner may do so: if the room has a later epoch, nothing is done and `released` is
+-- NULL. Returns one row of arrays: the postings. `released` is the number of tickets; if it equals `most`, there may be
+-- more.
 CREATE FUNCTION release_tickets(
     stream uuid, owner_epoch int, most int,
     OUT key uuid[], OUT kind smallint[], OUT content uuid[], OUT debit uuid[], OUT credit uuid[], OUT room uuid[],
@@ -930,7 +908,7 @@ BEGIN
              ORDER BY r.kind, r.credit_n) j;
 END $$;
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE t text; someone text;

@@ -1,23 +1,24 @@
--- Tickets: for how long a stream's creator was present, tickets that are to be given back, streams that were never started.
+-- Tickets: how long a stream's creator was present, tickets that are due for a refund, streams that were never started.
 
--- What is to be given back, as the key of the ticket's posting: a ticket that is bought later is another posting, and
--- none of these say anything of it. `uncovered_key`: its creator could not cover it, and operators were told.
+-- `return_key`: the ticket with this posting is due for a refund. `uncovered_key`: its creator's balance did not cover the
+-- refund, and a report to the operators was stored. Both are keys of postings, so that they do not concern a ticket that
+-- the viewer buys later.
 ALTER TABLE stream_tickets
     ADD COLUMN return_key    uuid,
     ADD COLUMN uncovered_key uuid;
 CREATE INDEX tickets_to_return ON stream_tickets (stream_id)
     WHERE refunded_at IS NULL AND return_key = posting_key AND uncovered_key IS DISTINCT FROM posting_key;
 
--- `expired`: it was not started in time.
+-- `expired`: the stream was not started in time.
 ALTER TABLE streams
     DROP CONSTRAINT streams_end_reason_check,
     ADD CONSTRAINT streams_end_reason_check
         CHECK (end_reason IN ('ended', 'owner_lost', 'server_fault', 'admin', 'cancelled', 'expired'));
 
--- A report without a reporter is the server's own.
+-- A report without a reporter was made by the server.
 ALTER TABLE reports ALTER COLUMN reporter_id DROP NOT NULL;
 
--- Before, a ticket was its creator's as it was sold: what was earned by tickets is what was sold.
+-- Before, tickets were credited to creators as they were sold: releases equal sales.
 INSERT INTO day_postings (day, kind, postings, tokens)
     SELECT day, 8, postings, tokens FROM day_postings WHERE kind = 3;
 INSERT INTO day_postings AS d (day, kind, postings, tokens)
@@ -25,8 +26,8 @@ INSERT INTO day_postings AS d (day, kind, postings, tokens)
       FROM journal j, figures f WHERE j.kind = 3 AND j.created_at >= f.through GROUP BY 1
     ON CONFLICT (day, kind) DO UPDATE SET postings = d.postings + excluded.postings, tokens = d.tokens + excluded.tokens;
 
--- Store the state of a stream and how far its viewers' clocks are, if the epoch is still the room's: false if it is not.
--- The last record ends the room. Whom the creator removed gets their ticket back.
+-- Stores the state of a stream and the active time of its viewers' meters. Returns false, and stores nothing, if the room
+-- has a later epoch. The last record ends the room. Tickets of removed viewers become due for a refund.
 DROP FUNCTION save_stream;
 CREATE FUNCTION save_stream(
     stream uuid, owner_epoch int, new_status text, ended timestamptz, reason text, now_muted uuid[], now_removed uuid[],
@@ -37,7 +38,7 @@ BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
     PERFORM 1 FROM rooms WHERE id = stream AND epoch = owner_epoch AND ended_at IS NULL FOR NO KEY UPDATE;
     IF NOT FOUND THEN RETURN false; END IF;
-    -- No clock runs back: a record that was long under way must not undo what was noted since.
+    -- Times never decrease: a delayed record must not undo a later one.
     UPDATE streams SET status = new_status, ended_at = ended, end_reason = reason, muted = now_muted,
                        removed = now_removed, present_us = greatest(present_us, present)
      WHERE id = stream;
@@ -54,19 +55,20 @@ BEGIN
     RETURN true;
 END $$;
 
--- Note for how long the creators of live streams have been present, where the epoch is still the room's.
+-- Stores how long the creators of live streams have been present, for rooms that still have this epoch.
 CREATE FUNCTION checkpoint_presence(stream uuid[], owner_epoch int[], present bigint[]) RETURNS void LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
-    -- As with meters: nobody waits for these to reach the disk.
+    -- As in checkpoint_meters: the commit does not wait for the disk.
     PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE streams s SET present_us = greatest(s.present_us, present[i])
       FROM generate_series(1, cardinality(stream)) i JOIN rooms r ON r.id = stream[i] AND r.epoch = owner_epoch[i]
      WHERE s.id = stream[i] AND r.ended_at IS NULL;
 END $$;
 
--- A creator blocks a user, who gets their tickets to streams that have not ended back.
+-- A creator blocks a user. The user's tickets to this creator's streams become due for a refund, unless the stream has
+-- ended.
 CREATE FUNCTION block_user(creator uuid, blocked uuid) RETURNS void LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
@@ -78,7 +80,7 @@ BEGIN
        AND t.return_key IS DISTINCT FROM t.posting_key;
 END $$;
 
--- A ticket that was sold while its buyer was being removed or blocked is given back, too.
+-- A ticket that is sold while its buyer is being removed or blocked is due for a refund too.
 CREATE FUNCTION return_ticket_of_the_unwelcome() RETURNS trigger LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp AS $$
 BEGIN
@@ -92,7 +94,8 @@ END $$;
 CREATE TRIGGER stream_tickets_of_the_unwelcome BEFORE INSERT OR UPDATE OF posting_key ON stream_tickets
     FOR EACH ROW EXECUTE FUNCTION return_ticket_of_the_unwelcome();
 
--- Tell the operators of tickets that were to be given back and whose creators cannot cover them, once each.
+-- Stores one report for each ticket that is due for a refund and that its creator's balance does not cover; returns how
+-- many are new.
 CREATE FUNCTION report_uncovered_tickets(paid uuid[], why text) RETURNS int LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE reported int;
@@ -112,14 +115,14 @@ BEGIN
     RETURN reported;
 END $$;
 
--- End at most `most` streams that were not started within so many days after they were announced; which they are.
+-- Ends at most `most` streams that were not started within `days` days after they were announced; returns their ids.
 CREATE FUNCTION expire_streams(days int, most int) RETURNS uuid[] LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp SET enable_seqscan = off AS $$
 DECLARE expired uuid[];
 BEGIN
     IF NOT EXISTS (SELECT FROM streams s WHERE s.status = 'scheduled'
                       AND s.created_at < clock_timestamp() - make_interval(days => days)) THEN
-        RETURN '{}';                                     -- as nearly always: nobody waits for the write lock
+        RETURN '{}';                                     -- the usual case, without the write lock
     END IF;
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
     WITH late AS (
@@ -136,7 +139,7 @@ BEGIN
     RETURN expired;
 END $$;
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE someone text;

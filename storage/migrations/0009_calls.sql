@@ -1,11 +1,11 @@
--- Calls: pauses that add up, rings that come to nothing, starts of streams that win over ringing. Meters whose time is set
--- back, and blocks that are to be given back. One space for all of a user's keys, whatever they stand for.
+-- Calls: total pause time, unanswered calls, precedence of a stream's start over a ringing call. Meters whose active time
+-- is set back, and blocks that are due for a refund. One key space for all idempotency keys of a user.
 
--- Meters ------------------------------------------------------------------------------------------------------------
+-- Meters -------------------------------------------------------------------------------------------------------------
 
--- `set_backs`: how often time was taken back, since the payee turned out to have been away; `set_back_block`: the last
--- block that was charged by then, so that an active time before its start is not out of date. What was given back of the
--- blocks is counted here by refund_postings; `last_block` and `tokens` are what was booked.
+-- `set_backs`: how often the active time was set back because the payee had been absent. `set_back_block`: the last block
+-- that was charged by then; an active time before its start is valid. refund_postings counts refunded blocks here;
+-- `last_block` and `tokens` include them.
 ALTER TABLE meters
     ADD COLUMN set_backs       integer NOT NULL DEFAULT 0 CHECK (set_backs >= 0),
     ADD COLUMN set_back_block  integer NOT NULL DEFAULT 0 CHECK (set_back_block >= 0),
@@ -18,8 +18,8 @@ UPDATE meters m SET refunded_blocks = r.blocks, refunded_tokens = r.tokens
           FROM journal j JOIN journal o ON o.key = j.content WHERE j.kind = 6 AND o.kind = 1 GROUP BY 1, 2) r
  WHERE m.room_id = r.room_id AND m.payer_id = r.debit_wallet;
 
--- How far some clocks are. A clock runs back only where it was set back: of two times with as many set-backs the larger is
--- the later one, and otherwise the one with more.
+-- Stores the active time of meters. It decreases only by a set-back: of two times with equally many set-backs the larger
+-- one is the later one; otherwise the one with more set-backs is.
 CREATE FUNCTION store_meters(room uuid[], payer uuid[], active bigint[], times int[], block int[]) RETURNS void
 LANGUAGE sql SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     UPDATE meters m SET active_us = CASE WHEN times[i] = m.set_backs THEN greatest(m.active_us, active[i]) ELSE active[i] END,
@@ -35,14 +35,14 @@ CREATE FUNCTION checkpoint_meters(
 LANGUAGE plpgsql SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
-    -- Nobody waits for these to reach the disk, and blocks must not wait behind them: a crash may cost the last second.
+    -- The commit does not wait for the disk, so that blocks do not wait behind it. A crash may lose the last second.
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM store_meters(array_agg(r[i]), array_agg(payer[i]), array_agg(active[i]), array_agg(times[i]), array_agg(block[i]))
        FROM generate_series(1, cardinality(r)) i JOIN rooms s ON s.id = r[i] AND s.epoch = owner_epoch[i]
       WHERE s.ended_at IS NULL;
 END $$;
 
--- As before, with the clocks of viewers that were set back.
+-- As before, and with set-backs of viewers' meters.
 DROP FUNCTION save_stream;
 CREATE FUNCTION save_stream(
     stream uuid, owner_epoch int, new_status text, ended timestamptz, reason text, now_muted uuid[], now_removed uuid[],
@@ -54,7 +54,7 @@ BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
     PERFORM 1 FROM rooms WHERE id = stream AND epoch = owner_epoch AND ended_at IS NULL FOR NO KEY UPDATE;
     IF NOT FOUND THEN RETURN false; END IF;
-    -- A record that was long under way must not undo what was noted since.
+    -- A delayed record must not undo a later one.
     UPDATE streams SET status = new_status, ended_at = ended, end_reason = reason, muted = now_muted,
                        removed = now_removed, present_us = greatest(present_us, present)
      WHERE id = stream;
@@ -83,22 +83,22 @@ BEGIN
       FROM meters m, wallets w WHERE m.room_id = room AND m.payer_id = payer AND w.id = payer;
 END $$;
 
--- Blocks that are to be given back ------------------------------------------------------------------------------------
+-- Blocks that are due for a refund -----------------------------------------------------------------------------------
 
--- Written together with what they follow from, the end of a call for example, and removed once they are refunded: a server
--- that stops in between leaves them to the next one. What a payee cannot cover stays here and is tried again.
+-- Written in the transaction of their cause, such as the end of a call, and deleted once they are refunded. If a server
+-- stops in between, the next one refunds them. A refund that the payee's balance does not cover stays and is retried.
 CREATE TABLE refunds_due (
     paid_key    uuid PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT,
     payee_id    uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
     room_id     uuid NOT NULL REFERENCES rooms (id) ON DELETE RESTRICT,
     tries       integer NOT NULL DEFAULT 0,
-    next_try_at timestamptz NOT NULL DEFAULT clock_timestamp() + interval '10 seconds',    -- the room itself is faster
+    next_try_at timestamptz NOT NULL DEFAULT clock_timestamp() + interval '10 seconds',    -- time for the room to refund it first
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX refunds_due_next ON refunds_due (next_try_at);
 CREATE INDEX refunds_due_of_payee ON refunds_due (payee_id);
 
--- Note that these blocks are to be given back. Those that cost nothing are not.
+-- Stores that these blocks are due for a refund, except blocks with a price of 0.
 CREATE FUNCTION note_refunds_due(paid uuid[]) RETURNS void LANGUAGE sql SET search_path = halfminute, pg_temp
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
     INSERT INTO refunds_due (paid_key, payee_id, room_id)
@@ -107,7 +107,7 @@ CREATE FUNCTION note_refunds_due(paid uuid[]) RETURNS void LANGUAGE sql SET sear
         ON CONFLICT DO NOTHING;
 $$;
 
--- The same for blocks of a room, if the epoch is still the room's: false if it is not.
+-- The same for blocks of a room. Returns false, and stores nothing, if the room has a later epoch.
 CREATE FUNCTION note_refunds_due_in(room uuid, owner_epoch int, paid uuid[]) RETURNS boolean LANGUAGE plpgsql
     SET search_path = halfminute, pg_temp AS $$
 BEGIN
@@ -118,9 +118,9 @@ BEGIN
     RETURN true;
 END $$;
 
--- What a creator may cash out now: what is earned, less what came in within `holding`, less the payouts that are written
--- down and not yet booked, and less `due`: blocks that are to be given back. Debts are repaid before anything is earned,
--- and booked payouts have left the balance.
+-- Returns what a creator can cash out now (`cashable`): the earned tokens, less those that were earned within `holding`
+-- (`held`), less payouts whose posting is not committed yet, less blocks that are due for a refund (`due`). Debts need no
+-- term, since they are repaid before anything is earned; nor do committed payouts, which have left the balance.
 DROP FUNCTION cashable_tokens;
 CREATE FUNCTION cashable_tokens(creator uuid, holding interval, OUT cashable bigint, OUT held bigint, OUT due bigint)
 LANGUAGE plpgsql STABLE SET search_path = halfminute, pg_temp SET enable_seqscan = off AS $$
@@ -144,18 +144,18 @@ BEGIN
        AND (SELECT true FROM journal j WHERE j.key = p.posting_key) IS NULL;
 END $$;
 
--- Calls ---------------------------------------------------------------------------------------------------------------
+-- Calls --------------------------------------------------------------------------------------------------------------
 
--- For how long each party has paused the call by hand, without the pause that stands.
+-- How long each party has paused the call by command, without a pause that is in force.
 ALTER TABLE calls
     ADD COLUMN fan_paused_us     bigint NOT NULL DEFAULT 0 CHECK (fan_paused_us >= 0),
     ADD COLUMN creator_paused_us bigint NOT NULL DEFAULT 0 CHECK (creator_paused_us >= 0);
 
--- What a fan's calls to one creator came to: the latest ones decide how long the fan waits before the next.
+-- A fan's calls to one creator: the latest ones decide how long the fan must wait before the next.
 CREATE INDEX calls_of_pair ON calls (fan_id, creator_id, created_at DESC);
 
--- Store the state of a call, if the epoch is still the room's: false if it is not. The last record ends the room, and notes
--- the blocks that are to be given back.
+-- Stores the state of a call. Returns false, and stores nothing, if the room has a later epoch. The last record ends the
+-- room and stores the blocks that are due for a refund.
 DROP FUNCTION save_call;
 CREATE FUNCTION save_call(
     call uuid, owner_epoch int, new_status text, accepted timestamptz, started timestamptz, ended timestamptz,
@@ -179,15 +179,15 @@ BEGIN
     RETURN true;
 END $$;
 
--- Going live ----------------------------------------------------------------------------------------------------------
+-- Stream starts ------------------------------------------------------------------------------------------------------
 
--- While a creator starts a stream nobody can ring them: the call that rings is declined, and no other one may come
--- between that and the stream. It ends by itself, in case the server does not.
+-- While a creator starts a stream, nobody can call them: the ringing call is declined, and no other call may be created
+-- before the stream is live. The reservation expires, in case the server stops.
 ALTER TABLE creators ADD COLUMN starts_stream_until timestamptz;
 CREATE INDEX creators_starting ON creators (starts_stream_until) WHERE starts_stream_until IS NOT NULL;
 
--- From here on, for so many seconds, no new call can begin with this creator. The call that they are in, if there is one,
--- and whether they are its creator.
+-- Refuses new calls of this creator for so many seconds. Returns the call that they are in, or NULL, and whether they are
+-- its creator.
 CREATE FUNCTION begin_stream_start(creator uuid, seconds float8, OUT call_id uuid, OUT is_creator boolean)
 LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 #variable_conflict use_column
@@ -208,7 +208,7 @@ BEGIN
             RAISE EXCEPTION 'a user who is live cannot be in a call'
                 USING ERRCODE = 'unique_violation', CONSTRAINT = 'live_or_in_a_call';
         END IF;
-        -- In the order of their ids, so that two calls between the same two people cannot wait for each other.
+        -- In the order of ids, so that two calls between the same two users cannot deadlock.
         INSERT INTO users_in_calls (user_id, call_id)
         SELECT party, NEW.id FROM unnest(ARRAY[NEW.fan_id, NEW.creator_id]) party ORDER BY party;
     ELSE
@@ -217,10 +217,10 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Keys ----------------------------------------------------------------------------------------------------------------
+-- Idempotency keys ---------------------------------------------------------------------------------------------------
 
--- A client's key stands for one thing. Postings look here under the write lock, see apply_postings; what is not a posting
--- looks at the journal, and at payouts that are not booked yet, under the same lock.
+-- A client's key is used for one request. A posting looks up idempotency_keys under the write lock (apply_postings). For
+-- other requests this trigger looks up the journal, and payouts without a posting, under the same lock.
 CREATE FUNCTION refuse_keys_of_postings() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
@@ -234,7 +234,7 @@ END $$;
 CREATE TRIGGER idempotency_keys_are_of_no_posting BEFORE INSERT ON idempotency_keys
     FOR EACH ROW EXECUTE FUNCTION refuse_keys_of_postings();
 
--- Nobody but the owner ------------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE t text; someone text;

@@ -1,4 +1,4 @@
--- The machine's clock: a booking is dated by the database, and refused while its clock and the server's disagree. -------
+-- The database dates postings. They are refused while its clock and the server's differ.
 
 -- Raises HM008 if the server's clock, as it sent this statement, and the database's, as it received it, are more than
 -- 5 s apart. A wait for the write lock is not counted: statement_timestamp() is the moment of arrival.
@@ -13,7 +13,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE someone text;

@@ -1,14 +1,14 @@
--- Bounds on what one user may leave behind: streams that wait, checkouts that are not paid, reports.
+-- Indexes for limits per user: scheduled streams, unpaid checkouts, reports.
 
 CREATE INDEX streams_scheduled ON streams (creator_id) WHERE status = 'scheduled';
 CREATE INDEX purchases_pending_of_user ON purchases (user_id) WHERE status = 'pending';
 CREATE INDEX reports_of_reporter ON reports (reporter_id, created_at DESC);
 
--- A strict function with a NULL is not called, so that nobody is asked whether they may.
+-- A strict function is not called with a NULL argument, and its privileges are then not checked.
 ALTER FUNCTION derived_key(text, uuid[]) CALLED ON NULL INPUT;
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
--- Also what earlier migrations have made anew since the last time.
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
+-- Includes functions that earlier migrations have created again.
 
 DO $$
 DECLARE t text; someone text;

@@ -1,9 +1,9 @@
--- Figures net of what was given back; debts that can be listed; all decisions of operators among their actions.
+-- Figures net of refunds; indexes for lists of debts; all operators' decisions in operator_actions.
 
--- Figures of days ---------------------------------------------------------------------------------------------------
+-- Figures of days ----------------------------------------------------------------------------------------------------
 
--- What was given back counts on the day of the refund, beside what was booked that day of the same kind (a rejected or
--- reduced payout is given back too). Of releases: what was given back of tickets after their release.
+-- A refund counts on its own day, beside that day's postings of the kind that it refunds. Rejections and reductions of
+-- payouts are refunds too. Refunds of releases are those of tickets after their release.
 ALTER TABLE day_postings
     ADD COLUMN refunds         bigint NOT NULL DEFAULT 0,
     ADD COLUMN refunded_tokens bigint NOT NULL DEFAULT 0;
@@ -11,9 +11,9 @@ ALTER TABLE day_room_tips
     ADD COLUMN refunds         bigint NOT NULL DEFAULT 0,
     ADD COLUMN refunded_tokens bigint NOT NULL DEFAULT 0;
 
--- Add the postings dated before `upto` to the figures, at most to the end of one day; returns how far they go now.
--- Nothing is booked any more with such a date: the caller has set the fence to `upto` first. A refund may be two
--- postings, of its payee and of `losses`, which have one date.
+-- Adds the postings dated before `upto` to the figures, at most to the end of one day; returns up to when they are summed.
+-- No later posting has such a date: the caller has set `booked_at` of the write lock to `upto` first. A refund may consist
+-- of two postings, by its payee and by `losses`; both have the same date.
 CREATE OR REPLACE FUNCTION sum_up_postings(upto timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = halfminute, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE low timestamptz; high timestamptz; today date;
@@ -57,7 +57,7 @@ BEGIN
     RETURN high;
 END $$;
 
--- What was given back of what is summed up already.
+-- Refunds of the days that are summed already.
 CREATE TEMP TABLE given_back ON COMMIT DROP AS
     SELECT (r.created_at AT TIME ZONE 'UTC')::date AS day, o.kind, o.room_id, r.content, r.tokens,
            r.debit_wallet <> '00000000-0000-7000-8000-000000000005' AS was_released
@@ -72,23 +72,23 @@ INSERT INTO day_room_tips AS d (day, room_id, tips, tokens, refunds, refunded_to
      WHERE kind = 2 AND room_id IS NOT NULL GROUP BY day, room_id
     ON CONFLICT (day, room_id) DO UPDATE SET refunds = excluded.refunds, refunded_tokens = excluded.refunded_tokens;
 
--- Figures of users --------------------------------------------------------------------------------------------------
+-- Figures of users ---------------------------------------------------------------------------------------------------
 
--- A debtor's, paid or not: also for what was given back of what they had earned.
+-- All debts of a debtor, open or repaid; given_back reads them too.
 CREATE INDEX debts_of_debtor ON debts (debtor, created_at DESC, advance_key DESC);
 CREATE INDEX debts_open_newest ON debts (created_at DESC, advance_key DESC) WHERE repaid < tokens;
 CREATE INDEX debts_repaid_newest ON debts (created_at DESC, advance_key DESC) WHERE repaid = tokens;
 
--- What was given back to a payer, or of what a payee had earned: one row a posting, with the key, kind, room and payer of
--- what it gives back. The postings are those of the wallet above `low` and up to `high`; what `losses` advanced for a
--- payee is in no wallet of theirs, and is found by its date.
+-- Returns the refunds that a payer received (side 'debit') or that concern a payee's earnings (side 'credit'): one row per
+-- refund, with key, kind, room and counterparty of the refunded payment. The refunds are the wallet's entries above `low`
+-- and up to `high`. Refunds that `losses` advanced are not entries of the payee's wallet, and are found by their dates.
 CREATE FUNCTION given_back(wallet uuid, side text, low int, high int, since timestamptz, until timestamptz)
 RETURNS TABLE (paid uuid, kind smallint, room_id uuid, counterparty uuid, credit_n int, tokens bigint, at timestamptz)
 LANGUAGE plpgsql STABLE
     SET search_path = halfminute, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 BEGIN
-    IF side = 'debit' THEN                               -- as the payer, who gets it
+    IF side = 'debit' THEN                               -- the wallet is the payer's
         RETURN QUERY
         SELECT r.content, o.kind, o.room_id, o.credit_wallet, o.credit_n, r.tokens::bigint, r.created_at
           FROM (SELECT j.content, j.tokens, j.created_at FROM journal j
@@ -112,10 +112,10 @@ BEGIN
     END IF;
 END $$;
 
--- What operators did ------------------------------------------------------------------------------------------------
+-- Operators' actions -------------------------------------------------------------------------------------------------
 
--- Decisions about payments and reversals are kept here too, in the transaction that makes them. Nobody is known whom a
--- payment of an unknown purchase is about. `key`: the operator's idempotency key, where no posting has it.
+-- Decisions about payments and reversals are stored here too, in their own transaction. `target_id` is NULL for a payment
+-- of an unknown purchase. `key`: the operator's idempotency key, if the action has no posting.
 ALTER TABLE operator_actions
     ALTER COLUMN target_id DROP NOT NULL,
     ADD COLUMN key uuid,
@@ -125,7 +125,7 @@ ALTER TABLE operator_actions
         'release_reversal', 'unfreeze'));
 CREATE INDEX operator_actions_of_kind ON operator_actions (action, created_at DESC, id DESC);
 
--- What operators decided before their decisions were kept here. Each has an id that follows from what it is about.
+-- Earlier decisions. Their ids are derived from the object of the decision.
 INSERT INTO operator_actions (id, operator_id, action, target_id, ref_id, tokens, reason, created_at)
     SELECT derived_key('settled payout', ARRAY[id]), settled_by,
            CASE settled_as WHEN 'paid' THEN 'pay_payout' ELSE 'reject_payout' END, creator_id, id, tokens - cut_tokens,
@@ -148,7 +148,7 @@ INSERT INTO operator_actions (id, operator_id, action, target_id, ref_id, reason
       FROM reversal_settlements s JOIN payment_reversals r ON r.id = s.reversal_id
       LEFT JOIN purchases p ON p.id = r.purchase_id;
 
--- Nobody but the owner ----------------------------------------------------------------------------------------------
+-- Only the owner of the schema has privileges ------------------------------------------------------------------------
 
 DO $$
 DECLARE t text; someone text;
