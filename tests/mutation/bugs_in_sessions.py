@@ -62,8 +62,8 @@ IN_SESSIONS = (
         (
             Edit(
                 "server/sessions/authenticator.py",
-                "        self._check_ban(answers_for)  # a ban that landed",
-                "        # a ban that landed",
+                "        self._check_ban(user_id)  # a ban that was read",
+                "        # a ban that was read",
             ),
             Edit(PROTOCOL, "            self._recheck(identity)\n", ""),
         ),

@@ -15,6 +15,7 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from server.broadcast.codec import Encoding
+from server.loadtest.client.awaited_event import AwaitedEvent
 from server.loadtest.client.positions import ReadPositions
 
 ANSWER_SECONDS = 20.0  # for an answer: twice the server's own limit
@@ -101,24 +102,18 @@ class Client:
         self._websocket: WebSocketConnection | None = None
         self._stream: Stream
         self._closed = trio.Event()
-        self._asked: dict[str, _Awaited] = {}  # by ref
-        self._awaited: list[_Awaited] = []
+        self._asked: dict[str, AwaitedEvent] = {}  # by ref
+        self._awaited: list[AwaitedEvent] = []
         self._refs = 0
 
     # Connections
 
     async def open(self) -> Event:
-        """Connect, open a session, and return `session:ready`.
-
-        Raises OSError, Rejected, Disconnected, or AnswerTimeout.
-        """
+        """Connect, open a session, and return `session:ready`. Raises one of NOT_CONNECTED in `reconnect.py`."""
         return await self._connect(None)
 
     async def resume(self) -> Event:
-        """Reconnect and resume the session: missed events arrive first, rooms in `lost` must be joined again.
-
-        Returns `session:ready`, whose `resumed` is False for a new session, and raises as `open` does.
-        """
+        """Reconnect and resume the session: missed events arrive first, rooms in `lost` must be joined again."""
         return await self._connect({"sessionId": self.ready["sessionId"], "channels": self.positions.resume_points()})
 
     async def close(self, code: int = NORMAL) -> None:
@@ -171,7 +166,7 @@ class Client:
         """
         self._refs += 1
         ref = f"r{self._refs}"
-        awaited = self._asked[ref] = _Awaited(kind, {})
+        awaited = self._asked[ref] = AwaitedEvent(kind, {})
         try:
             await self.send(kind, ref=ref, **fields)
             return await self._wait_for_event(awaited, ANSWER_SECONDS)
@@ -193,7 +188,7 @@ class Client:
 
         Events that arrived before the call count as well, as far as they are kept. Raises Disconnected, AnswerTimeout.
         """
-        awaited = _Awaited(kind, fields)
+        awaited = AwaitedEvent(kind, fields)
         for event in self.kept:
             if awaited.is_met_by(event):
                 self.kept.remove(event)
@@ -206,7 +201,7 @@ class Client:
         finally:
             self._awaited.remove(awaited)
 
-    async def _wait_for_event(self, awaited: "_Awaited", seconds: float) -> Event:
+    async def _wait_for_event(self, awaited: AwaitedEvent, seconds: float) -> Event:
         with trio.move_on_after(seconds):
             await awaited.over.wait()
         if awaited.event is not None:
@@ -306,25 +301,6 @@ class Client:
     def _decoded(self, message: Any) -> Event:
         event: Event = (msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack).decode(message)
         return event
-
-
-class _Awaited:
-    """An awaited event; `over` is set when it has arrived or the connection has ended."""
-
-    __slots__ = ("event", "fields", "kind", "over")
-
-    def __init__(self, kind: str, fields: dict[str, Any]) -> None:
-        self.kind = kind
-        self.fields = fields
-        self.event: Event | None = None
-        self.over = trio.Event()
-
-    def is_met_by(self, event: Event) -> bool:
-        return event["type"] == self.kind and all(event.get(name) == value for name, value in self.fields.items())
-
-    def meet(self, event: Event) -> None:
-        self.event = event
-        self.over.set()
 
 
 @asynccontextmanager
