@@ -46,7 +46,7 @@ PONGS_PER_SECOND = 1_000_000  # to the pings beside each message
 FEW_BYTES = 4096  # the least
 
 
-class Said(SequencedEvent, frozen=True, kw_only=True, tag="autobahn:said"):
+class EchoEvent(SequencedEvent, frozen=True, kw_only=True, tag="autobahn:said"):
     text: str
 
 
@@ -75,7 +75,7 @@ class EchoFanout:
         if self._asked == MEMBERS:
             self._asked = 0
             for _ in range(EVENTS_AT_ONCE):
-                self._fanout.publish(Said(channel=CHANNEL, seq=self._fanout.last_seq + 1, at=AT, text=TEXT))
+                self._fanout.publish(EchoEvent(channel=CHANNEL, seq=self._fanout.last_seq + 1, at=AT, text=TEXT))
                 self._fanout.flush()
 
 

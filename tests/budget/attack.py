@@ -68,12 +68,12 @@ def many_faults(target: Target) -> None:
 held: list[socket.socket] = []
 
 
-def hold(port: int, said: bytes) -> None:
+def hold(port: int, data: bytes) -> None:
     if len(held) >= SOCKETS_MAX:
         held.pop(0).close()
     with suppress(OSError):
         held.append(dial(port))
-        held[-1].sendall(said)
+        held[-1].sendall(data)
 
 
 def silent(target: Target) -> None:

@@ -35,7 +35,7 @@ class Scene:
         assert fan.join(self.public)["type"] == "room:joined"
         self.call: dict[str, Any] = {}
 
-    def talk(self) -> None:
+    def start_call(self) -> None:
         """Start a call of the fan and the creator."""
         if not self.call:
             self.call = ring_and_join(self.fan, self.creator)
@@ -46,7 +46,7 @@ class Scene:
         for phone in (self.fan, self.creator, self.owner):
             phone.ask({"type": "ping"})
 
-    def heard(self) -> int:
+    def received(self) -> int:
         """Return the number of events that the others received so far."""
         for phone in (self.creator, self.owner):
             phone.all_events("")
@@ -73,13 +73,13 @@ def ring_unknown(scene: Scene) -> None:
 
 
 def pause(scene: Scene) -> None:
-    scene.talk()
+    scene.start_call()
     for kind in ("call:pause", "call:resume"):
         scene.fan.ask_ok({"type": kind, "callId": scene.call["callId"]})
 
 
 def leave_call(scene: Scene) -> None:
-    scene.talk()
+    scene.start_call()
     scene.fan.ask_ok({"type": "room:leave", "channel": scene.call["channel"]})
     assert scene.fan.join(scene.call["channel"])["type"] == "room:joined"
 
@@ -95,7 +95,7 @@ def join_unknown(scene: Scene) -> None:
 
 def resume(scene: Scene) -> None:
     """Cut the connection, and go on with the session in another."""
-    scene.talk()
+    scene.start_call()
     scene.fan.lose_network()
     scene.fan.open(resume=True)
 
@@ -169,12 +169,12 @@ async def cost_of(context: Context, scene: Scene, loop: Loop) -> TurnCost:
     await in_thread(loop.turn, scene)  # the first one may begin a call, or fill a cache
     await in_thread(scene.settle)
     idle = await _measured(partial(trio.sleep, 1))
-    heard = await in_thread(scene.heard)
+    received = await in_thread(scene.received)
     began = time.monotonic()
     busy = await _measured(lambda: in_thread(turns))
     seconds = time.monotonic() - began
     cpu, statements = (busy[n] - idle[n] * seconds for n in range(2))
-    return TurnCost(1000 * cpu / TURNS, statements / TURNS, (await in_thread(scene.heard) - heard) / TURNS)
+    return TurnCost(1000 * cpu / TURNS, statements / TURNS, (await in_thread(scene.received) - received) / TURNS)
 
 
 async def _measured(work: Callable[[], Awaitable[object]]) -> tuple[float, int]:

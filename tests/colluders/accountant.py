@@ -164,12 +164,12 @@ class Accountant:
             case effects.Publish(m.BlockCharged() as charged):
                 assert isinstance(room, CallRoom)
                 self._note_block(room, room.fan, charged.block_no, charged.tokens)
-            case effects.Send(told, m.StayCharged() as charged) if told == charged.user_id:
+            case effects.Send(receiver, m.StayCharged() as charged) if receiver == charged.user_id:
                 self._note_block(room, UserId(charged.user_id), charged.block_no, charged.tokens)
             case effects.Publish(m.TipNew() as tip, effects.Audience.MEMBERS):
                 assert tip.tip_id not in self.tips, "a tip is told of once"
                 self.tips[tip.tip_id] = (UserId(tip.from_.user_id), tip.amount_tokens)
-            case effects.Send(told, m.ViewerChanged() as change) if told == room.payee:
+            case effects.Send(receiver, m.ViewerChanged() as change) if receiver == room.payee:
                 self._note_viewer(room, change)
             case effects.Release():
                 show = self.shows[room.id]
@@ -243,7 +243,7 @@ class Accountant:
         back = [tokens for payer, tokens in self.refunds.values() if payer == user_id]
         return blocks + sum(paid) - sum(back)
 
-    def was_told_of(self, posting: Posting) -> bool:
+    def knows(self, posting: Posting) -> bool:
         if posting.kind is Kind.BLOCK:
             assert posting.room_id is not None
             return posting.block_no in self.viewing_sessions[posting.room_id, posting.debit].blocks

@@ -47,9 +47,9 @@ class Committer:
 
     def under_way(self) -> list[Posting]:
         """Postings whose receipts the room has not seen."""
-        told = [receipt for arrival in self.arrivals for receipt in _receipts(arrival)]
+        undelivered = [receipt for arrival in self.arrivals for receipt in _receipts(arrival)]
         sent = [item for item in (*self.flight, *self.queue) if isinstance(item, Posting)]
-        return [*sent, *(receipt.posting for receipt in told)]
+        return [*sent, *(receipt.posting for receipt in undelivered)]
 
     def fly(self, epoch: int) -> None:
         """Commit the postings in flight, and put the next ones in flight."""

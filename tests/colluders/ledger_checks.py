@@ -90,7 +90,7 @@ def _untold(platform: PlatformModel, user_id: UserId) -> int:
     """Return the tokens of this user's postings that committed unreported, because their server crashed."""
     journal = platform.ledger.journal
     booked = [journal[key].posting for key in platform.accountant.unsure if key in journal]
-    mine = [posting for posting in booked if posting.debit == user_id and not platform.accountant.was_told_of(posting)]
+    mine = [posting for posting in booked if posting.debit == user_id and not platform.accountant.knows(posting)]
     return sum(posting.tokens for posting in mine)
 
 

@@ -77,7 +77,7 @@ class Colluders(MoneyRules):
             if gift:
                 self.platform.gift(user_id, gift)
         if begins in ("call", "both"):
-            self.talk(0, 1, price)
+            self.connect_call(0, 1, price)
         if begins in ("stream", "show", "both"):
             self.platform.announce(
                 self.platform.users[-1], None if begins == "show" else price, 40 if begins == "show" else None
@@ -93,7 +93,7 @@ class Colluders(MoneyRules):
         self.platform.ring(self._user(user), self._other(user, further), price)
 
     @rule(user=somebody, further=another, price=prices)
-    def talk(self, user: int, further: int, price: BlockPrice) -> None:
+    def connect_call(self, user: int, further: int, price: BlockPrice) -> None:
         """Ring, accept, and both are there."""
         fan, creator = self._user(user), self._other(user, further)
         self.platform.ring(fan, creator, price)

@@ -120,7 +120,7 @@ class History:
     async def charge_back(self, user: Colluder, _: Colluder, __: int) -> None:
         if user.purchases:
             purchase = user.purchases.pop()
-            answer = await self.shop.tell(self.shop.stripe.dispute(purchase))
+            answer = await self.shop.send_event(self.shop.stripe.dispute(purchase))
             assert answer.status_code == 200, answer.text
             self.cash.reversed_cents += purchase["priceCents"]
 

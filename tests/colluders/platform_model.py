@@ -170,8 +170,8 @@ class PlatformModel(World):
         self.accountant.note_eviction(stream, user_id, may_return=False)
         command = c.MemberRemove(channel=stream.facts.channel, user_id=user_id)
         owner, new_id = stream.payee, UUID(int=self.next_number())
-        said = inputs.RoomAction(person(owner), stream.member_of(owner)[0], command, new_id, FakeReply())
-        self.give(stream, said)
+        action = inputs.RoomAction(person(owner), stream.member_of(owner)[0], command, new_id, FakeReply())
+        self.give(stream, action)
 
     def unblock(self, by: UserId, user_id: UserId) -> None:
         self.blocks.discard((by, user_id))

@@ -42,7 +42,7 @@ class World:
         self.blocks: set[tuple[UserId, UserId]] = set()  # by whom, whom
         self.accountant = Accountant(self.is_here, self.is_silent, self.grace_of)
         self.changed: list[UserId] = []  # users with a changed wallet that rooms do not know of yet
-        self._told_refunds = set[PostingKey]()
+        self._sent_refunds = set[PostingKey]()
         self._number = 0
 
     def next_number(self) -> int:
@@ -194,12 +194,12 @@ class World:
             if room.opened:
                 room.commit(self.now)
         for user_id in self.changed:
-            self.tell_funds(user_id)
+            self.send_funds(user_id)
         self.changed.clear()
         self.settle_tickets()
         self.deliver_refunds()
 
-    def tell_funds(self, user_id: UserId) -> None:
+    def send_funds(self, user_id: UserId) -> None:
         for room in self.open_rooms():
             self.give(room, inputs.FundsChanged(user_id, room.funds(user_id)))
 
@@ -207,8 +207,8 @@ class World:
         """`wallet:changed`, to whoever got something back."""
         for key, receipt in list(self.ledger.journal.items()):
             posting = receipt.posting
-            if posting.kind is Kind.REFUND and posting.debit != PAYOUTS and key not in self._told_refunds:
-                self._told_refunds.add(key)
+            if posting.kind is Kind.REFUND and posting.debit != PAYOUTS and key not in self._sent_refunds:
+                self._sent_refunds.add(key)
                 self.accountant.note_refund(posting)
 
     def settle_tickets(self) -> None:

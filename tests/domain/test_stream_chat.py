@@ -29,9 +29,9 @@ def tips(story: StreamStory, audience: Audience = Audience.MEMBERS) -> list[m.Ti
 def test_chat_is_published_and_in_the_history_of_later_members() -> None:
     story = free()
     assert story.chat(FAN, "hello\u0007 there") == {}
-    said = story.published()[-1]
-    assert isinstance(said, m.ChatNew)
-    assert (said.from_, said.text) == (person(FAN), "hello there")
+    event = story.published()[-1]
+    assert isinstance(event, m.ChatNew)
+    assert (event.from_, event.text) == (person(FAN), "hello there")
     assert [past.text for past in story.join(STRANGER).history] == ["hello there"]
 
 

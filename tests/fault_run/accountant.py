@@ -55,12 +55,12 @@ class Accountant:
             assert numbers == list(range(1, len(numbers) + 1)), f"{payer} in {bill.room_id}: blocks {numbers}"
             most = bill.most(stops, self._presence_seconds, self._block_seconds)
             assert len(numbers) <= most, f"{payer} in {bill.room_id}: {len(numbers)} blocks, at most {most} were due"
-            heard = [number for number, _ in bill.payer.blocks()]
-            assert set(heard) <= set(numbers), f"{payer} was told of blocks that are not booked"
-            assert len(heard) == len(set(heard)), f"{payer} was told of a block twice: {heard}"
+            received = [number for number, _ in bill.payer.blocks()]
+            assert set(received) <= set(numbers), f"{payer} received blocks that are not booked"
+            assert len(received) == len(set(received)), f"{payer} received a block twice: {received}"
             assert self._balances[payer] == self._gift - len(numbers) - tickets.count(payer) * TICKET_TOKENS
             counts.append(len(numbers))
-        assert not charged, f"somebody was billed who never came: {charged}"
+        assert not charged, f"a user was charged who never joined: {charged}"
         return counts
 
     def _released_tickets(self) -> list[UUID]:
@@ -86,7 +86,7 @@ class Accountant:
 def call_bill(pair: Pair, ended: float) -> Bill:
     """Of a call, from its `call:started`."""
     assert isinstance(pair.fan, HonestClient)
-    return Bill(pair.call_id, pair.fan, moment(pair.fan.heard("call:started")[0]["at"]), ended)
+    return Bill(pair.call_id, pair.fan, moment(pair.fan.events_of("call:started")[0]["at"]), ended)
 
 
 def stream_bills(audience: Audience, ended: float) -> list[Bill]:

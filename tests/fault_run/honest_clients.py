@@ -26,15 +26,15 @@ class HonestClient(Caller):
         self._open = socket
         await super()._react(socket, event)
 
-    async def say(self, message: bytes | str) -> None:
+    async def send(self, message: bytes | str) -> None:
         """Send over the open connection; without one the message is dropped."""
         if self._open is not None:
             await self._open.send(message)
 
     def blocks(self) -> list[tuple[int, float]]:
         """Return the number and the arrival time (unix seconds) of each `block:charged`."""
-        heard = list(zip(list(self.events), list(self.moments), strict=False))
-        return [(event["blockNo"], moment) for event, moment in heard if event["type"] == "block:charged"]
+        received = list(zip(list(self.events), list(self.moments), strict=False))
+        return [(event["blockNo"], moment) for event, moment in received if event["type"] == "block:charged"]
 
 
 TICKET_TOKENS = 7
@@ -83,7 +83,7 @@ class HonestClients(ClientPool):
             caller.channel = ""
         assert isinstance(pair.fan, HonestClient)
         end = json.dumps({"type": "call:end", "callId": pair.fan.call_id})
-        asyncio.run_coroutine_threadsafe(pair.fan.say(end), self._loop)
+        asyncio.run_coroutine_threadsafe(pair.fan.send(end), self._loop)
 
     def wait_more(self, payers: Sequence[HonestClient], seconds: float) -> float:
         """Wait until each payer received a further block.

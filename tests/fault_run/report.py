@@ -22,18 +22,18 @@ class Uptime(NamedTuple):
     """The blocks that fell due for honest clients: how many were received, and how many of these late."""
 
     due: int
-    heard: int
+    received: int
     late: int
 
     @classmethod
     def of(cls, payers: Iterable[HonestClient], booked: int, block_seconds: float) -> "Uptime":
-        heard = [payer.blocks() for payer in payers]
+        received = [payer.blocks() for payer in payers]
         late = sum(
             after - before > block_seconds + LATE_SECONDS
-            for blocks in heard
+            for blocks in received
             for (_, before), (_, after) in pairwise(blocks)
         )
-        return cls(booked, sum(map(len, heard)), late)
+        return cls(booked, sum(map(len, received)), late)
 
 
 def print_report(seed: int, outcomes: Sequence[Outcome], uptime: Uptime, resident_mib: float) -> None:
@@ -42,8 +42,8 @@ def print_report(seed: int, outcomes: Sequence[Outcome], uptime: Uptime, residen
     for each in outcomes:
         name, bound, why = each.fault.name, each.fault.bound_seconds, each.fault.why
         print(f"{name:20} {each.seconds:8.1f} {each.recovered_seconds:14.1f} {bound:9.1f}   {why}")
-    share = uptime.heard / uptime.due if uptime.due else 1.0
+    share = uptime.received / uptime.due if uptime.due else 1.0
     print(
-        f"honest people: {uptime.due} blocks booked, {uptime.heard} heard of ({share:.2%}), {uptime.late} late;"
+        f"honest users: {uptime.due} blocks booked, {uptime.received} received ({share:.2%}), {uptime.late} late;"
         f" {resident_mib:.0f} MiB resident"
     )

@@ -246,7 +246,7 @@ async def fuzzed(directory: Path, more: dict[str, str]) -> AsyncIterator[World]:
                     figures = {"call": await call.figures(), "stream": stream.figures()}
                     audit = await world.rest.ask("GET", "/admin/audit", world.operator)
                 nursery.cancel_scope.cancel()
-    for room, heard in figures.items():
-        print(f"honest {room}: {heard}")
-        assert heard.lost_or_doubled == []
+    for room, received in figures.items():
+        print(f"honest {room}: {received}")
+        assert received.lost_or_doubled == []
     assert audit["holds"], [proof for proof in audit["proofs"] if not proof["holds"]]

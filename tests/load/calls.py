@@ -115,7 +115,7 @@ async def _hold_calls(load: Load, server: Server) -> tuple[Observed, StoredResul
                 jwt_secret=server.jwt_secret(),
                 pairs=pairs,
                 ramp_seconds=load.ramp_seconds,
-                talk_seconds=load.seconds,
+                call_seconds=load.seconds,
             ),
             server,
         )
@@ -132,12 +132,12 @@ async def _watch_client_pool(plan: Plan, server: Server) -> Observed:
         await pool.stdin.send_all(msgspec.json.encode(plan))
         await pool.stdin.aclose()
         async for line in read_lines(pool.stdout):
-            said = msgspec.json.decode(line, type=Milestone | Report)
-            if isinstance(said, Report):
-                observed.report = said
+            message = msgspec.json.decode(line, type=Milestone | Report)
+            if isinstance(message, Report):
+                observed.report = message
                 continue
-            observed.began_at[said.phase] = time.time()
-            observed.costs[said.phase] = cost(server.pid, server.postmaster, pool.pid)
+            observed.began_at[message.phase] = time.time()
+            observed.costs[message.phase] = cost(server.pid, server.postmaster, pool.pid)
             observed.memory_mib = memory_mib(server.pid)
     return observed
 
@@ -148,7 +148,7 @@ def _result(load: Load, observed: Observed, blocks: list[PostedBlock], posted: S
         load=load,
         posted=posted,
         posted_while_up=spread(block.late_ms for block in blocks if began["up"] <= block.due_at < began["over"]),
-        told=spread(_told_late_ms(observed.report, blocks)),
+        received=spread(_received_late_ms(observed.report, blocks)),
         handed_over=read_histogram(observed.exposition, "halfminute_block_lateness_seconds"),
         commit=read_histogram(observed.exposition, "halfminute_commit_seconds"),
         batches=read_histogram(observed.exposition, "halfminute_batch_postings"),
@@ -159,13 +159,13 @@ def _result(load: Load, observed: Observed, blocks: list[PostedBlock], posted: S
     )
 
 
-def _told_late_ms(report: Report, blocks: list[PostedBlock]) -> list[float]:
+def _received_late_ms(report: Report, blocks: list[PostedBlock]) -> list[float]:
     due = {(block.call_id, block.block_no): block.due_at for block in blocks}
     return [
-        (block.seen_at - due[talk.call_id, block.block_no]) * 1000
-        for talk in report.calls
-        for block in talk.fan.blocks
-        if (talk.call_id, block.block_no) in due
+        (block.seen_at - due[call.call_id, block.block_no]) * 1000
+        for call in report.calls
+        for block in call.fan.blocks
+        if (call.call_id, block.block_no) in due
     ]
 
 

@@ -38,10 +38,10 @@ def check_calls(wanted: int, report: Report, calls: Sequence[StoredCall]) -> lis
     ended = [f"call {call_id}: {reason}" for call_id, reason in reasons.items() if reason != "hangup"]
     missing = [f"{wanted} calls were wanted, {len(reasons)} were rung"] if len(reasons) != wanted else []
     faults = [
-        f"call {talk.call_id}: {fault}"
-        for talk in report.calls
-        for ear in (talk.fan, talk.creator)
-        for fault in ear.faults
+        f"call {call.call_id}: {fault}"
+        for call in report.calls
+        for party in (call.fan, call.creator)
+        for fault in party.faults
     ]
     return [
         _check("every call lasted until its fan ended it", missing + ended),
@@ -60,10 +60,10 @@ def check_blocks(report: Report, calls: Sequence[StoredCall], blocks: Sequence[P
         if [block_no for block_no, _ in booked[call.call_id]] != list(range(1, (call.due_blocks or 0) + 1))
     ]
     differing = [
-        f"call {talk.call_id}: the {end} saw {_told(ear)}, the journal holds {booked.get(talk.call_id)}"
-        for talk in report.calls
-        for end, ear in (("fan", talk.fan), ("creator", talk.creator))
-        if not _agrees(ear, booked.get(talk.call_id, []))
+        f"call {call.call_id}: the {end} saw {_blocks(party)}, the journal holds {booked.get(call.call_id)}"
+        for call in report.calls
+        for end, party in (("fan", call.fan), ("creator", call.creator))
+        if not _agrees(party, booked.get(call.call_id, []))
     ]
     return [
         _check("every block that fell due is in the journal, without a gap", behind),
@@ -79,13 +79,13 @@ def check_server(findings: Iterable[Finding], exit_code: int | None) -> list[Che
     ]
 
 
-def _told(ear: PartyReport) -> list[tuple[int, int]]:
-    return [(block.block_no, block.tokens) for block in ear.blocks]
+def _blocks(party: PartyReport) -> list[tuple[int, int]]:
+    return [(block.block_no, block.tokens) for block in party.blocks]
 
 
-def _agrees(ear: PartyReport, booked: list[tuple[int, int]]) -> bool:
-    totals = (ear.end_blocks, ear.end_tokens)
-    return _told(ear) == booked and totals == (len(booked), sum(tokens for _, tokens in booked))
+def _agrees(party: PartyReport, booked: list[tuple[int, int]]) -> bool:
+    totals = (party.end_blocks, party.end_tokens)
+    return _blocks(party) == booked and totals == (len(booked), sum(tokens for _, tokens in booked))
 
 
 def _check(sentence: str, failures: list[str]) -> Check:

@@ -36,7 +36,7 @@ class Plan(msgspec.Struct, frozen=True):
     jwt_secret: str
     pairs: list[tuple[UUID, UUID]]  # fan, creator
     ramp_seconds: float
-    talk_seconds: float
+    call_seconds: float
     align_seconds: int = 0  # the length of a block, if after the talk all blocks are to fall due at the same moment …
     aligned_seconds: float = 0  # … and how long all of them talk then
 
@@ -92,7 +92,7 @@ class Party:
         self.due_at: float | None = None  # the next block
         self.may_pause = False
         self.call_id = ""
-        self.heard = PartyReport()
+        self.report = PartyReport()
         self.ready, self.paid, self.over = trio.Event(), trio.Event(), trio.Event()
 
     @property
@@ -106,7 +106,7 @@ class Party:
             ready = await self._take_next()
         while ready and await self._take_next():
             pass
-        self.heard.faults.append(f"the server closed the line: {self._connection.close_code}")
+        self.report.faults.append(f"the server closed the line: {self._connection.close_code}")
         self.ready.set()
 
     async def hang_up(self) -> None:
@@ -138,7 +138,7 @@ class Party:
             case "call:accepted":
                 await self._connection.send(type="room:join", channel=event["channel"])
             case "block:charged":
-                self.heard.blocks.append(Block(event["blockNo"], event["tokens"], time.time(), late_ms))
+                self.report.blocks.append(Block(event["blockNo"], event["tokens"], time.time(), late_ms))
                 self.due_at = _moment(event["nextAt"])
                 self.paid.set()
             case "call:ended":
@@ -146,7 +146,7 @@ class Party:
             case "call:paused" if self.may_pause:
                 pass
             case "error" | "call:paused" | "balance:low" | "call:missed":
-                self.heard.faults.append(msgspec.json.encode(event).decode())
+                self.report.faults.append(msgspec.json.encode(event).decode())
 
     def _check_sequence(self, event: dict[str, Any]) -> None:
         if event["type"] == "room:joined":
@@ -154,11 +154,11 @@ class Party:
         elif event["seq"] == self._seq + 1:
             self._seq += 1
         else:
-            self.heard.faults.append(f"event {event['seq']} came after {self._seq}")
+            self.report.faults.append(f"event {event['seq']} came after {self._seq}")
 
     def _note_end(self, event: dict[str, Any]) -> None:
-        self.heard.end_reason = event["reason"]
-        self.heard.end_blocks, self.heard.end_tokens = event["blocks"], event["tokens"]
+        self.report.end_reason = event["reason"]
+        self.report.end_blocks, self.report.end_tokens = event["blocks"], event["tokens"]
         self.over.set()
 
 
@@ -183,7 +183,7 @@ class ClientPool:
             _write(Milestone("ringing"))
             await self._ring_everybody()
             _write(Milestone("up"))
-            await trio.sleep(self._plan.talk_seconds)
+            await trio.sleep(self._plan.call_seconds)
             if self._plan.align_seconds:
                 _write(Milestone("aligning"))
                 await self._align()
@@ -193,7 +193,7 @@ class ClientPool:
             await self._hang_up_everybody()
             _write(Milestone("ended"))
             lines.cancel_scope.cancel()
-        return Report([self._talk(index) for index in range(len(self._calls))])
+        return Report([self._call_report(index) for index in range(len(self._calls))])
 
     async def _open(self, lines: trio.Nursery) -> None:
         limit = trio.CapacityLimiter(OPENED_AT_ONCE)
@@ -251,11 +251,11 @@ class ClientPool:
         async with self._requests:
             answer = await self._http.request(method, path, json=body, headers={**party.headers, **(headers or {})})
         if not answer.is_success:
-            party.heard.faults.append(f"{method} {path}: {answer.status_code} {answer.text}")
+            party.report.faults.append(f"{method} {path}: {answer.status_code} {answer.text}")
 
-    def _talk(self, index: int) -> CallReport:
+    def _call_report(self, index: int) -> CallReport:
         fan, creator = self._calls[index]
-        return CallReport(fan.call_id, fan.heard, creator.heard)
+        return CallReport(fan.call_id, fan.report, creator.report)
 
 
 async def main() -> None:

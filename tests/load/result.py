@@ -32,7 +32,7 @@ class Result(msgspec.Struct, frozen=True):
     load: Load
     posted: Spread  # from due to the journal's clock
     posted_while_up: Spread  # the same, without the time of ringing and hanging up
-    told: Spread  # from due to the fan's having read of it: with the commit and the way there
+    received: Spread  # from due to the fan's having read of it: with the commit and the way there
     handed_over: Histogram  # the server's own: seconds from due to the actor's mailbox
     commit: Histogram  # the server's own: seconds from sending a batch to its answer
     batches: Histogram  # postings in a batch

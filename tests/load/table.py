@@ -32,7 +32,7 @@ def _spreads(result: Result) -> Table:
     rows: tuple[tuple[str, Spread], ...] = (
         ("from due to posted", result.posted),
         ("… while all were up", result.posted_while_up),
-        ("from due to read by the fan", result.told),
+        ("from due to read by the fan", result.received),
     )
     for name, spread in rows:
         table.add_row(

@@ -27,7 +27,7 @@ def test_a_small_run_shows_its_figures_and_finds_every_block(tmp_path: Path) -> 
     load = Load(calls=20, seconds=2, block_seconds=1, ramp_seconds=1, p99_ms=5000, most_ms=5000)
     result = run_program(load, tmp_path / "figures.json", SMALL_RUN_SECONDS)
     assert result.failures == []
-    assert result.posted.count == result.told.count == result.batches.total >= 60
+    assert result.posted.count == result.received.count == result.batches.total >= 60
     assert result.handed_over.count == result.posted.count
 
 
@@ -67,7 +67,7 @@ def test_a_sound_run_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    "ear",
+    "party",
     [
         msgspec.structs.replace(SOUND, blocks=SOUND.blocks[:1]),
         msgspec.structs.replace(SOUND, blocks=[*SOUND.blocks, SOUND.blocks[1]]),
@@ -76,8 +76,8 @@ def test_a_sound_run_passes() -> None:
         msgspec.structs.replace(SOUND, end_tokens=59),
     ],
 )
-def test_an_end_that_saw_something_else_than_the_journal_is_found(ear: PartyReport) -> None:
-    for report in (Report([CallReport("one", ear, SOUND)]), Report([CallReport("one", SOUND, ear)])):
+def test_an_end_that_saw_something_else_than_the_journal_is_found(party: PartyReport) -> None:
+    for report in (Report([CallReport("one", party, SOUND)]), Report([CallReport("one", SOUND, party)])):
         assert [bool(check.failures) for check in check_blocks(report, [CALL], BLOCKS)] == [False, True]
 
 

@@ -37,7 +37,7 @@ class Victim:
         )
         self._socket: ClientConnection | None = None
         self._refs = 0
-        self.heard: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
 
     def close(self) -> None:
         if self._socket is not None:
@@ -106,7 +106,7 @@ class Victim:
                 event: dict[str, Any] = json.loads(socket.recv(left))
             except TimeoutError:
                 break
-            self.heard.append(event)
+            self.received.append(event)
             if wanted(event):
                 return event
         raise Silence(str({**asked, "token": "…"}))
@@ -128,7 +128,7 @@ def go_through_a_call(fan: Victim, creator: Victim, screen: Victim, cron: Callab
     screen.ask("room:join", channel=channel, sinceTipId=str(uuid4()), **{"as": "overlay"})
     cron()
     to = joined.get("memberId", str(uuid4()))
-    _talk(fan, channel, to)
+    _send_in_room(fan, channel, to)
     for command in ("call:pause", "call:resume"):
         fan.ask(command, callId=call_id)
     fan.lose_connection()
@@ -158,7 +158,7 @@ def go_through_a_stream(fan: Victim, creator: Victim, screen: Victim, operator: 
     bought = fan.request("POST", f"/streams/{stream_id}/tickets", key=str(uuid4()))
     joined = fan.ask("room:join", channel=channel)
     screen.ask("room:join", channel=channel, sinceTipId=str(uuid4()), **{"as": "overlay"})
-    _talk(fan, channel, joined.get("memberId", str(uuid4())))
+    _send_in_room(fan, channel, joined.get("memberId", str(uuid4())))
     creator.ask("member:mute", channel=channel, userId=str(fan.user_id))
     fan.lose_connection()
     fan.ask("room:join", channel=channel)
@@ -177,7 +177,7 @@ def go_through_a_stream(fan: Victim, creator: Victim, screen: Victim, operator: 
     fan.ask("room:join", channel=channel)
 
 
-def _talk(fan: Victim, channel: str, to: str) -> None:
+def _send_in_room(fan: Victim, channel: str, to: str) -> None:
     tip = {"channel": channel, "amountTokens": 1, "key": str(uuid4())}
     for _ in range(2):  # the second time the key says what it did
         fan.ask("tip:send", **tip)
@@ -186,13 +186,13 @@ def _talk(fan: Victim, channel: str, to: str) -> None:
     fan.ask("signal:send", channel=channel, to=to, data={"sdp": "…"})
 
 
-def go_shopping(fan: Victim, operator: Victim, tell_paid: Callable[[dict[str, Any]], None]) -> None:
+def go_shopping(fan: Victim, operator: Victim, send_paid: Callable[[dict[str, Any]], None]) -> None:
     """Buy tokens; the provider tells of the payment; an operator looks at it."""
     packs = fan.request("GET", "/tokens/packs").get("items") or [{}]
     body = {"packId": packs[0].get("packId", "small")}
     purchase = fan.request("POST", "/tokens/purchases", body, key=str(uuid4()))
     if "purchaseId" in purchase:
-        tell_paid(purchase)
+        send_paid(purchase)
     purchase_id = purchase.get("purchaseId", str(uuid4()))
     fan.request("GET", f"/tokens/purchases/{purchase_id}")
     operator.request("GET", "/admin/purchases")

@@ -13,7 +13,7 @@ from storage import postgres
 from tests.support.databases import Databases
 
 # auto_explain sends each plan to the client before the result, so no log must be read and no plan is late.
-TOLD = {
+EXPLAINING = {
     "session_preload_libraries": "auto_explain",
     "auto_explain.log_min_duration": "0",
     "auto_explain.log_nested_statements": "on",
@@ -50,7 +50,7 @@ def recorded_plans(databases: Databases, dsn: str, monkeypatch: pytest.MonkeyPat
     """Record the plans of every connection that is opened in the block, with these database settings."""
     plans = Plans()
 
-    class Told(asyncpg.Connection):
+    class PlanReader(asyncpg.Connection):
         def _process_log_message(self, fields: dict[str, str], last_query: str) -> None:
             message = fields["M"]
             if message.startswith("duration: "):
@@ -58,9 +58,9 @@ def recorded_plans(databases: Databases, dsn: str, monkeypatch: pytest.MonkeyPat
                 plans.append(Plan(plans.tried, plan["Query Text"], plan["Plan"]))
 
     ours = postgres._connect_settings
-    monkeypatch.setattr(postgres, "_connect_settings", lambda where: {**ours(where), "connection_class": Told})
+    monkeypatch.setattr(postgres, "_connect_settings", lambda where: {**ours(where), "connection_class": PlanReader})
     name = urlsplit(dsn).path[1:]
-    for setting, value in (TOLD | settings).items():
+    for setting, value in (EXPLAINING | settings).items():
         databases.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
     try:
         yield plans

@@ -76,7 +76,7 @@ async def make_tour(context: Context, trying: Callable[[str], None], stripe: Str
         fan, creator, operator = users.stranger(), users.stranger(), await users.operator()
         await _settle_in(tour, fan, creator, operator)
         await _ring(tour, context, fan, creator)
-        call_id = await _talk(tour, fan, creator, operator)
+        call_id = await _hold_call(tour, fan, creator, operator)
         await _give_back(tour, context, fan, creator, call_id)
         await _stream(tour, creator)
         await _settle_payments(tour, stripe, operator)  # before the demo's purchases
@@ -126,7 +126,7 @@ async def _ring(tour: Tour, context: Context, fan: Caller, creator: Caller) -> N
             await room.settled.wait()
 
 
-async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> str:
+async def _hold_call(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> str:
     """Make a call between the two, and return its id."""
     phones = [await tour.users.phone(creator), await tour.users.phone(fan)]
     rung = await tour.ask(fan, "POST /api/calls/init", body={"creatorId": str(creator.user_id)})

@@ -53,37 +53,37 @@ async def test_two_servers_on_one_database_never_lock_each_other_out(dsn: str, l
     """Both servers take the write lock first, so that neither holds a row that the other waits for."""
     async with open_ledger_pair(dsn) as ledgers:
         users = [await ledgers.add_user(TOKENS) for _ in range(USERS)]
-        told: list[list[str]] = []
+        outcomes: list[list[str]] = []
         with trio.fail_after(lists * LIST_SECONDS_MAX):
             async with trio.open_nursery() as reading:
                 for _ in range(READERS):
                     reading.start_soon(_read_all_the_time, ledgers)
                 async with trio.open_nursery() as writing:
                     for seed in range(SERVERS):
-                        writing.start_soon(_write, dsn, seed, lists // SERVERS, users, told)
+                        writing.start_soon(_write, dsn, seed, lists // SERVERS, users, outcomes)
                 reading.cancel_scope.cancel()
         deadlocks = await ledgers.postgres.fetch(
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         )
         assert deadlocks[0][0] == 0
-        await _check_that_each_is_there_once(ledgers, told)
+        await _check_that_each_is_there_once(ledgers, outcomes)
         assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
-async def _write(dsn: str, seed: int, lists: int, users: list[UserId], told: list[list[str]]) -> None:
+async def _write(dsn: str, seed: int, lists: int, users: list[UserId], outcomes: list[list[str]]) -> None:
     """Run a server as a process of its own; it must log no retry on standard error."""
     words = sys.executable, "-m", "tests.storage.bank_writer", dsn, str(seed), str(lists), *map(str, users)
     writer = await trio.run_process(words, cwd=ROOT, capture_stdout=True, capture_stderr=True)
     assert writer.stderr.decode() == ""
-    told += [line.split() for line in writer.stdout.decode().splitlines()]
+    outcomes += [line.split() for line in writer.stdout.decode().splitlines()]
 
 
-async def _check_that_each_is_there_once(ledgers: LedgerPair, told: list[list[str]]) -> None:
+async def _check_that_each_is_there_once(ledgers: LedgerPair, outcomes: list[list[str]]) -> None:
     rows = await ledgers.postgres.fetch("SELECT key FROM journal WHERE kind = 2")
     booked = {row["key"].hex for row in rows}
     assert len(rows) == len(booked)
-    assert Counter(key for outcome, key in told if outcome == "COMMITTED") == Counter(booked)
-    wanted_by_both = {key for outcome, key in told if outcome == "ALREADY"}
+    assert Counter(key for outcome, key in outcomes if outcome == "COMMITTED") == Counter(booked)
+    wanted_by_both = {key for outcome, key in outcomes if outcome == "ALREADY"}
     assert wanted_by_both <= booked
     assert wanted_by_both, "the servers met"
-    assert {outcome for outcome, _ in told} == {"COMMITTED", "ALREADY", "INSUFFICIENT"}
+    assert {outcome for outcome, _ in outcomes} == {"COMMITTED", "ALREADY", "INSUFFICIENT"}

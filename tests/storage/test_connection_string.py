@@ -83,8 +83,8 @@ def test_settings_of_the_session_are_made_once_connected() -> None:
 
 
 def test_a_caller_waits_no_longer_than_a_minute_for_a_connection() -> None:
-    for said, seconds in (("1", 1), ("10", 10), ("3600", 60)):
-        assert read_connection_string(f"{BASE}?connect_timeout={said}").connect_seconds == seconds
+    for written, seconds in (("1", 1), ("10", 10), ("3600", 60)):
+        assert read_connection_string(f"{BASE}?connect_timeout={written}").connect_seconds == seconds
 
 
 def test_keepalives_are_those_of_the_socket() -> None:
@@ -117,10 +117,10 @@ def test_a_file_that_cannot_be_read_is_named_by_its_parameter() -> None:
 
 @pytest.mark.parametrize("parameters", ["sslmode=perhaps", "sslnegotiation=maybe", "ssl_min_protocol_version=9"])
 async def test_parameters_rejected_by_asyncpg_give_one_line_without_the_password(parameters: str) -> None:
-    with pytest.RaisesGroup(AddressError, flatten_subgroups=True) as told:
+    with pytest.RaisesGroup(AddressError, flatten_subgroups=True) as raised:
         async with open_postgres(f"{BASE}?{parameters}", pool_size=1):
             pass
-    found: BaseException = told.value
+    found: BaseException = raised.value
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     assert "hunter2" not in str(found)

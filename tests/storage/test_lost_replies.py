@@ -49,6 +49,6 @@ async def test_five_hundred_cuts_lose_nothing_and_double_nothing(dsn: str, monke
 async def _post_once(ledgers: LedgerPair, batch: list[Posting]) -> None:
     with trio.fail_after(POST_SECONDS_MAX):
         in_database, in_model = await ledgers.post_in_both(batch)
-    for told, expected in zip(in_database, in_model, strict=True):
-        assert told.outcome in (Outcome.COMMITTED, Outcome.ALREADY), "it is paid, now or by an earlier try"
-        assert (told.debit_after, told.credit_after) == (expected.debit_after, expected.credit_after)
+    for receipt, expected in zip(in_database, in_model, strict=True):
+        assert receipt.outcome in (Outcome.COMMITTED, Outcome.ALREADY), "it is paid, now or by an earlier try"
+        assert (receipt.debit_after, receipt.credit_after) == (expected.debit_after, expected.credit_after)

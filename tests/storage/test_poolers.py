@@ -25,7 +25,7 @@ OURS = {
     "application_name": "halfminute",
     "DateStyle": "ISO, YMD",
 }
-SAID = "the database is behind a pooler in transaction mode; halfminute needs a session of its own: "
+REFUSAL = "the database is behind a pooler in transaction mode; halfminute needs a session of its own: "
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ async def test_any_other_mode_is_noticed(postgres: OwnPostgres, mode: str, pool_
     with pooler(postgres, mode, pool_size=pool_size, round_robin=round_robin) as dsn:
         async with open_postgres(dsn, pool_size=1) as pooled:
             assert await pooled.shares_sessions()
-            with pytest.raises(MigrationError, match=f"^{SAID}"):
+            with pytest.raises(MigrationError, match=f"^{REFUSAL}"):
                 await migrate(pooled)
 
 
@@ -84,7 +84,7 @@ def test_the_start_says_in_one_line_what_is_wrong(postgres: OwnPostgres, tmp_pat
             ended = run_command(command, cwd=tmp_path, settings=settings)
             assert ended.exit_code == 1
             assert [line for line in ended.errors if not line.startswith(("{", "20"))] == [
-                f"halfminute: {SAID}let DATABASE_URL lead to the pooler's session mode, or to the database itself"
+                f"halfminute: {REFUSAL}let DATABASE_URL lead to the pooler's session mode, or to the database itself"
             ]
 
 

@@ -41,11 +41,11 @@ class Caller:
         self.sessions = 0
         self._url = f"ws://127.0.0.1:{websocket_port}/ws"
 
-    def heard(self, kind: str) -> list[dict[str, Any]]:
+    def events_of(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in list(self.events) if event["type"] == kind]
 
     def last_block(self) -> int:
-        return max((event["blockNo"] for event in self.heard("block:charged")), default=0)
+        return max((event["blockNo"] for event in self.events_of("block:charged")), default=0)
 
     async def run(self) -> None:
         """Connect, and reconnect after each loss, until cancelled."""
@@ -109,9 +109,9 @@ class Pair(NamedTuple):
     def running_seconds(self, stops: Iterable[float]) -> float:
         """Return the seconds of the meter according to the events, if it also stopped at `stops` (unix seconds)."""
         turns = {"call:started": 1, "call:resumed": 1, "call:paused": 0, "call:ended": 0}
-        told = [(moment(event["at"]), turns[event["type"]]) for event in self.fan.events if event["type"] in turns]
+        changes = [(moment(event["at"]), turns[event["type"]]) for event in self.fan.events if event["type"] in turns]
         running_since, total = None, 0.0
-        for at, runs in sorted([*told, *((stop, 0) for stop in stops)]):
+        for at, runs in sorted([*changes, *((stop, 0) for stop in stops)]):
             if running_since is not None:
                 total += at - running_since
             running_since = at if runs else None

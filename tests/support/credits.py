@@ -117,13 +117,13 @@ class Operators:
 
     def check_ledger(self, database: DatabaseReader, others: int) -> None:
         """Check that the journal has each credit once, as it was acknowledged, and only `others` besides."""
-        told = {key: told for each in self.all for key, told in each.postings().items()}
+        sent = {key: sent for each in self.all for key, sent in each.postings().items()}
         rows = database.fetch(CREDITS_OF_ALL)
         booked = [(row["key"].bytes, (str(row["credit_wallet"]), row["tokens"], str(row["ref_id"]))) for row in rows]
-        assert sorted(entry for entry in booked if entry[0] in told) == sorted(told.items()), (
+        assert sorted(entry for entry in booked if entry[0] in sent) == sorted(sent.items()), (
             "each once, as it was told"
         )
-        assert len(rows) == len(told) + others, "and nothing besides"
+        assert len(rows) == len(sent) + others, "and nothing besides"
 
     def _work(self, operator: Operator) -> None:
         try:

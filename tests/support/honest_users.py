@@ -110,7 +110,7 @@ class HonestStream:
         self.owner, *self.viewers = [HonestUser(nursery, url, encoding) for encoding in encodings]
         self._rest = rest
         self._nursery = nursery
-        self._said: set[tuple[str, Any]] = set()
+        self._sent: set[tuple[str, Any]] = set()
 
     async def begin(self) -> None:
         await become_creator(self._rest, self.owner.token)
@@ -135,11 +135,11 @@ class HonestStream:
             except (Disconnected, AnswerTimeout):
                 continue
             if answer["type"] == "ok":
-                self._said.add(("chat:new", text))
+                self._sent.add(("chat:new", text))
 
     def figures(self) -> Figures:
         """Return the figures; each accepted chat message is due to all three members."""
-        return _figures(set(self._said), self.owner, *self.viewers)
+        return _figures(set(self._sent), self.owner, *self.viewers)
 
 
 def _figures(due: set[tuple[str, Any]], *users: HonestUser) -> Figures:

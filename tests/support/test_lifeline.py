@@ -42,8 +42,8 @@ def processes_of(directory: Path) -> dict[int, str]:
     for process in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
             words = (process / "cmdline").read_bytes()
-            told = str(directory).encode() in words or f"TMPDIR={directory}".encode() in _environment(process)
-            if told and _lives(process):
+            is_ours = str(directory).encode() in words or f"TMPDIR={directory}".encode() in _environment(process)
+            if is_ours and _lives(process):
                 found[int(process.name)] = words.replace(b"\0", b" ").decode(errors="replace")
     return found
 

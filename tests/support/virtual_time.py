@@ -41,7 +41,7 @@ async def pass_seconds(clock: trio.testing.MockClock, context: Context, seconds:
         await wait_quiet(context)
         await _jump(clock, step)
         seconds -= step
-        await _wait_all_heard(context)
+        await _wait_all_received(context)
     await wait_quiet(context)
 
 
@@ -63,7 +63,7 @@ async def wait_quiet(context: Context) -> None:
         assert time.monotonic() < deadline, "the storage actor or the database did not come to rest"
 
 
-async def _wait_all_heard(context: Context) -> None:
+async def _wait_all_received(context: Context) -> None:
     """Wait until every ping that was due has been answered."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

@@ -44,14 +44,14 @@ async def dribble_a_handshake(target: Target, _: Encoding) -> int | None:
     return ABNORMAL_CLOSURE
 
 
-async def say_nothing_at_all(target: Target, _: Encoding) -> int | None:
+async def send_nothing(target: Target, _: Encoding) -> int | None:
     """Open a connection and send nothing."""
     async with await trio.open_tcp_stream("127.0.0.1", target.port) as stream:
         assert await stream.receive_some(100) == b""
     return ABNORMAL_CLOSURE
 
 
-async def speak_another_protocol(target: Target, _: Encoding) -> int | None:
+async def request_another_protocol(target: Target, _: Encoding) -> int | None:
     async with await trio.open_tcp_stream("127.0.0.1", target.port) as stream:
         with until_hung_up():
             await stream.send_all(random.randbytes(1000) + b"\r\n\r\n")
@@ -192,7 +192,7 @@ async def send_a_signal_too_large(target: Target, encoding: Encoding) -> int | N
 async def idle_until_the_token_expires(target: Target, encoding: Encoding) -> int | None:
     """Which it may do before the server comes to read it."""
     async with raw_websocket(target, encoding) as raw:
-        await raw.say("session:open", token=target.token(ttl_seconds=2))
+        await raw.send_command("session:open", token=target.token(ttl_seconds=2))
         return await raw.end()
 
 
@@ -209,8 +209,8 @@ class Attack(NamedTuple):
 
 ATTACKS = (
     Attack(dribble_a_handshake, (ABNORMAL_CLOSURE,)),
-    Attack(say_nothing_at_all, (ABNORMAL_CLOSURE,)),
-    Attack(speak_another_protocol, (ABNORMAL_CLOSURE,)),
+    Attack(send_nothing, (ABNORMAL_CLOSURE,)),
+    Attack(request_another_protocol, (ABNORMAL_CLOSURE,)),
     Attack(never_open_a_session, (4408,)),
     Attack(answer_no_ping, (4002,)),
     Attack(vanish_half_way, (4002,)),

@@ -111,10 +111,10 @@ def _reset(stream: trio.SocketStream) -> None:
 @asynccontextmanager
 async def breaking_proxy(target_port: int, chance: random.Random, life_bytes_max: int) -> AsyncIterator[BreakingProxy]:
     """Run the proxy in front of a server that may restart."""
-    line = BreakingProxy(target_port, chance, life_bytes_max)
+    proxy = BreakingProxy(target_port, chance, life_bytes_max)
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host=HOST)
-        line.port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, line.serve, [listener])
-        yield line
+        proxy.port = listener.socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, proxy.serve, [listener])
+        yield proxy
         nursery.cancel_scope.cancel()

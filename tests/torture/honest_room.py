@@ -24,21 +24,21 @@ async def honest_room(http_port: int, websocket_port: int, secret: str) -> Async
     """Its creator and fans, by turns in either subprotocol; when it is left, all that they heard is checked."""
     with closing(RestClient(f"http://127.0.0.1:{http_port}")) as rest:
         async with trio.open_nursery() as nursery:
-            people = LoadUsers(secret, rest)
+            accounts = LoadUsers(secret, rest)
             users = [new_uuid() for _ in range(1 + FANS)]
             members = [
-                Member(nursery, user, people.token_of(user), websocket_port, encoding)
+                Member(nursery, user, accounts.token_of(user), websocket_port, encoding)
                 for user, encoding in zip(users, list(Encoding) * len(users), strict=False)
             ]
             creator, *fans = members
-            await people.make_creator(creator.token, 1)
+            await accounts.make_creator(creator.token, 1)
             for fan in fans:
                 await rest.ask("GET", "/me", fan.token)
-                await people.give_tokens(fan.user_id)
+                await accounts.give_tokens(fan.user_id)
             asked = {"title": "What a day", "type": "public"}
             stream = (await rest.ask("POST", "/streams", creator.token, asked))["stream"]
             await rest.ask("POST", f"/streams/{stream['id']}/start", creator.token)
-            async with _talk(nursery, members, stream["channel"]):
+            async with _send_events(nursery, members, stream["channel"]):
                 yield Target(websocket_port, secret, stream["channel"])
             await rest.ask("POST", f"/streams/{stream['id']}/end", creator.token)
             await wait_all(members, lambda member: member.story.is_over)
@@ -47,15 +47,15 @@ async def honest_room(http_port: int, websocket_port: int, secret: str) -> Async
 
 
 @asynccontextmanager
-async def _talk(nursery: trio.Nursery, members: list[Member], channel: str) -> AsyncIterator[None]:
+async def _send_events(nursery: trio.Nursery, members: list[Member], channel: str) -> AsyncIterator[None]:
     """Run all members but the creator until the context ends."""
     for member in members:
         nursery.start_soon(member.run, channel)
         await wait_all([member], lambda member: member.inside)
     over = trio.Event()
-    async with trio.open_nursery() as talking:
+    async with trio.open_nursery() as sending:
         for member in members[1:]:
-            talking.start_soon(partial(member.talk, channel, random.Random(), over))
+            sending.start_soon(partial(member.send_events, channel, random.Random(), over))
         await wait_all(members, lambda member: member.story.visits[0].last_seq > HISTORY_EVENTS)
         yield
         over.set()
@@ -66,5 +66,5 @@ def _check(members: list[Member]) -> None:
     check_stories(member.story for member in members)
     for member in members:
         assert not member.close_codes and len(member.story.visits) == 1
-        assert sum(1 for _ in member.story.heard("tip:new")) == sum(len(each.acknowledged) for each in members)
+        assert sum(1 for _ in member.story.events_of("tip:new")) == sum(len(each.acknowledged) for each in members)
     print(f"{len(members)} honest members heard {members[0].story.visits[0].last_seq} events")

@@ -16,7 +16,7 @@ from tests.torture.story import Story
 
 CONNECT_SECONDS = 1.0  # then a phone tries anew: who lost its line in the handshake would wait for long
 PAUSE_SECONDS = 0.05  # between two tries; a server that is down wakes nobody
-TALK_SECONDS = 0.15  # between two things that one member says, on average
+SEND_EVERY_SECONDS = 0.15  # between two things that one member says, on average
 TIP_SHARE = 0.5
 PATIENCE_SECONDS = 30.0
 KEPT_EVENTS = 8  # the story has them all
@@ -25,7 +25,7 @@ LATER = {"OVERLOADED", "ROOM_STARTING", "STORAGE_UNAVAILABLE", "DRAINING", "NOT_
 
 
 class Member:
-    """One person on one device. `run` until cancelled; `talk` until told to stop."""
+    """One person on one device. `run` until cancelled; `send_events` until told to stop."""
 
     def __init__(self, nursery: trio.Nursery, user_id: UUID, token: str, port: int, encoding: Encoding) -> None:
         self.user_id = user_id
@@ -70,14 +70,14 @@ class Member:
         if waited.cancelled_caught:
             await self._client.lose_network()
 
-    async def talk(self, channel: str, chance: random.Random, over: trio.Event) -> None:
+    async def send_events(self, channel: str, chance: random.Random, over: trio.Event) -> None:
         """Tips and lines of chat by turns; the tip under way when it is over is seen through."""
         while not over.is_set():
             if chance.random() < TIP_SHARE:
                 await self._tip(channel)
             else:
                 await self._ask("chat:send", channel=channel, text=f"{self.user_id} says {chance.random()}")
-            with trio.move_on_after(chance.expovariate(1 / TALK_SECONDS)):
+            with trio.move_on_after(chance.expovariate(1 / SEND_EVERY_SECONDS)):
                 await over.wait()
 
     async def _tip(self, channel: str) -> None:

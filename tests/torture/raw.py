@@ -56,7 +56,7 @@ class Raw:
         while view:
             view = view[await self._sock.send(view) :]
 
-    async def say(self, kind: str, **fields: Any) -> None:
+    async def send_command(self, kind: str, **fields: Any) -> None:
         """Send a valid command."""
         await self.send(self.frame({"type": kind, **fields}))
 
@@ -82,7 +82,7 @@ class Raw:
     async def ask(self, kind: str, **fields: Any) -> Event:
         """The answer to a command, given again while a flood fills the room's inbox."""
         while True:
-            await self.say(kind, ref="asked", **fields)
+            await self.send_command(kind, ref="asked", **fields)
             answer = await self.wait_for(None, ref="asked")
             if answer.get("error") != "OVERLOADED":
                 return answer
@@ -141,7 +141,7 @@ async def raw_websocket(target: Target, encoding: Encoding) -> AsyncIterator[Raw
 async def raw_session(target: Target, encoding: Encoding, token: str | None = None) -> AsyncIterator[Raw]:
     """Return a connection with an open session."""
     async with raw_websocket(target, encoding) as raw:
-        await raw.say("session:open", token=token or target.token())
+        await raw.send_command("session:open", token=token or target.token())
         await raw.wait_for("session:ready")
         yield raw
 

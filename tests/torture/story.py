@@ -51,31 +51,31 @@ class Story(ReadPositions):
         """The room has closed, and the member knows."""
         return bool(self.visits and self.visits[-1].events and self.visits[-1].events[-1]["type"] == "room:closed")
 
-    def heard(self, kind: str) -> Iterator[Event]:
+    def events_of(self, kind: str) -> Iterator[Event]:
         return (event for visit in self.visits for event in visit.events if event["type"] == kind)
 
     def known_tips(self) -> set[str]:
         """Those that were heard, and those that a later `room:joined` told of."""
-        past = (told for visit in self.visits for told in visit.joined["history"] if "tipId" in told)
-        return {told["tipId"] for told in (*self.heard("tip:new"), *past)}
+        past = (by_epoch for visit in self.visits for by_epoch in visit.joined["history"] if "tipId" in by_epoch)
+        return {by_epoch["tipId"] for by_epoch in (*self.events_of("tip:new"), *past)}
 
 
 def check_stories(stories: Iterable[Story]) -> dict[int, int]:
     """Every member was told the same, without hole or double, whenever it was in; the last number of each epoch."""
-    told: dict[int, dict[int, Event]] = {}
+    by_epoch: dict[int, dict[int, Event]] = {}
     for story in stories:
         assert story.faults == []
         epochs = [visit.epoch for visit in story.visits]
         assert epochs == sorted(set(epochs)), f"out of the room although it was not restarted: {epochs}"
         for visit in story.visits:
-            _check_visit(visit, told.setdefault(visit.epoch, {}))
-    for epoch, events in told.items():
+            _check_visit(visit, by_epoch.setdefault(visit.epoch, {}))
+    for epoch, events in by_epoch.items():
         assert sorted(events) == list(range(min(events), max(events) + 1)), f"nobody heard some of epoch {epoch}"
-    return {epoch: max(events) for epoch, events in told.items()}
+    return {epoch: max(events) for epoch, events in by_epoch.items()}
 
 
-def _check_visit(visit: Visit, told: dict[int, Event]) -> None:
+def _check_visit(visit: Visit, by_epoch: dict[int, Event]) -> None:
     numbers: list[Any] = [event["seq"] for event in visit.events]
     assert numbers == list(range(visit.first_seq, visit.last_seq + 1)), f"epoch {visit.epoch}: {numbers}"
     for event in visit.events:
-        assert told.setdefault(event["seq"], event) == event, "two members were told different things"
+        assert by_epoch.setdefault(event["seq"], event) == event, "two members received different events"

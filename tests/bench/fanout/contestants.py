@@ -30,7 +30,7 @@ class Peer(msgspec.Struct, frozen=True):
     command: tuple[str, ...]
     path: str = "/"
     envelope: bool = False  # events come in Socket.IO's packets
-    told_members: bool = False
+    takes_members: bool = False
 
     def event_bytes(self, members: int) -> int:
         """Return the bytes of one event to all members, frame headers included."""
@@ -56,7 +56,7 @@ async def open_peers(scratch: Path, wanted: Sequence[str], install_seconds: floa
     skipped = []
     if "c" in wanted:
         limit, missing = await _compile(SCRIPTS / "fanout.c", scratch / "limit")
-        found["c"] = Peer("c", (limit,), told_members=True)
+        found["c"] = Peer("c", (limit,), takes_members=True)
         skipped += [("c", missing)] if missing else []
     if nodes := [name for name in NODE if name in wanted]:
         script, missing = await _install_node(scratch, install_seconds)

@@ -43,16 +43,16 @@ MIXED, WATCHED = "mixed", "watched"
 BLOCK_SECONDS = 0.002  # between two blocks of the other room; it takes next to nothing to wait for one
 
 
-class Said(SequencedEvent, frozen=True, kw_only=True, tag="bench:said"):
+class BenchEvent(SequencedEvent, frozen=True, kw_only=True, tag="bench:said"):
     text: str
 
 
-def said(seq: int, text: str) -> Said:
-    return Said(channel=CHANNEL, seq=seq, at=AT, text=text)
+def bench_event(seq: int, text: str) -> BenchEvent:
+    return BenchEvent(channel=CHANNEL, seq=seq, at=AT, text=text)
 
 
-TEXT = "x" * (EVENT_BYTES - len(msgspec.json.encode(said(FIRST_SEQ, ""))))
-FRAME_BYTES = {encoding: len(encoding.frame(said(FIRST_SEQ, TEXT))) for encoding in Encoding}
+TEXT = "x" * (EVENT_BYTES - len(msgspec.json.encode(bench_event(FIRST_SEQ, ""))))
+FRAME_BYTES = {encoding: len(encoding.frame(bench_event(FIRST_SEQ, TEXT))) for encoding in Encoding}
 assert FRAME_BYTES[Encoding.JSON] == HEAD_BYTES + EVENT_BYTES
 
 
@@ -110,7 +110,7 @@ class Room:
         for begun in range(0, events, events_a_write):
             for _ in range(min(events_a_write, events - begun)):
                 self._seq += 1
-                self._fanout.publish(said(self._seq, TEXT))
+                self._fanout.publish(bench_event(self._seq, TEXT))
             self._fanout.flush()
             await self._idle.wait()
 

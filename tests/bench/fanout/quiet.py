@@ -16,7 +16,7 @@ from tests.support.processes import free_ports
 
 FIRST = 200  # sessions after which all one-time and advance allocations are made
 AT_ONCE = 64
-LISTEN_SECONDS_MAX = 20
+START_SECONDS_MAX = 20
 JOIN_SECONDS_MAX = 60
 CLOCKS_SECONDS_MAX = 60  # to make the rooms, beyond the seconds in which they are watched
 REST_SECONDS = 0.5  # pause without frames before idle memory is measured
@@ -50,7 +50,7 @@ async def _kb_per_session(peer: Peer, sessions: int, cores: Cores, *, opens_sess
     """Return the KB (of 1,000 bytes) of each connection. `opens_session`: each opens a session and joins a room."""
     port = free_ports(1)[0]
     async with started([*peer.command, str(port)], peer.name, cores.server) as server, trio.open_nursery() as nursery:
-        await server.read("LISTENING", LISTEN_SECONDS_MAX)
+        await server.read("LISTENING", START_SECONDS_MAX)
         connections = _IdleConnections(port, peer.path, opens_session, nursery)
         await connections.grow(FIRST)
         before = _bytes(server.pid)
@@ -93,11 +93,11 @@ class _IdleConnections:
 
 
 async def _receive_until(stream: trio.SocketStream, word: bytes) -> None:
-    heard = b""
-    while word not in heard:
+    answer = b""
+    while word not in answer:
         received = await stream.receive_some()
-        assert received, heard
-        heard += received
+        assert received, answer
+        answer += received
 
 
 def _frame(command: dict[str, str]) -> bytes:

@@ -17,7 +17,7 @@ from tests.bench.fanout.result import Delay, Turn
 from tests.support.lifeline import tied
 from tests.support.processes import ROOT, environment, free_ports
 
-LISTEN_SECONDS_MAX = 20
+START_SECONDS_MAX = 20
 JOIN_SECONDS_MAX = 60
 TURN_SECONDS_MAX = 60
 SETTLE_SECONDS = 0.02  # so that the server's work after its last send is counted too
@@ -128,10 +128,10 @@ class OpenRoom:
 async def open_room(peer: Peer, members: int, drainer: str, cores: Cores) -> AsyncIterator[OpenRoom]:
     """A server, and members that have joined it, until the block is left."""
     port = str(free_ports(1)[0])
-    command = [*peer.command, port, *([str(members), str(EVENT_BYTES)] if peer.told_members else [])]
+    command = [*peer.command, port, *([str(members), str(EVENT_BYTES)] if peer.takes_members else [])]
     joining = [drainer, port, peer.path, str(members), str(int(peer.envelope))]
     async with started(command, peer.name, cores.server) as server:
-        await server.read("LISTENING", LISTEN_SECONDS_MAX)
+        await server.read("LISTENING", START_SECONDS_MAX)
         async with started(joining, f"the members of {peer.name}", cores.drainer) as drained:
             await drained.read("JOINED", JOIN_SECONDS_MAX)
             room = OpenRoom(peer, members, server, drained)

@@ -65,7 +65,7 @@ def run(seconds: float, connections: int, profile: Profile | None = None) -> Res
         server = Server(Path(folder) / "house")
         with server:
             workload = Workload(server.http_port, seconds, trio.run(_invite, server, connections))
-            result = _hear(server, workload, profile)
+            result = _measure(server, workload, profile)
             booked = trio.run(_tips_booked, server)
             audit = run_command("audit", "--data", str(server.data_dir), cwd=Path(folder))
             print(audit.out, file=sys.stderr)
@@ -96,33 +96,33 @@ async def _tips_booked(server: Server) -> int:
     return booked
 
 
-def _hear(server: Server, workload: Workload, profile: Profile | None) -> Result:
+def _measure(server: Server, workload: Workload, profile: Profile | None) -> Result:
     """Run the workload; return the clients' answers and the CPU time that they cost."""
     cores = choose_cores()
     _pin(server, cores)
     before, began = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)
     with nullcontext() if profile is None else profile.watching(server.pid, workload.seconds):
-        heard = _ask(workload, cores)
+        measured = _ask(workload, cores)
         used, ended = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)
     took = Spent(ended.running - began.running, ended.kept_waiting - began.kept_waiting)
-    requests = sum(map(len, heard.ms.values()))
+    requests = sum(map(len, measured.ms.values()))
     if profile is not None:
-        profile.write(requests / heard.seconds)
+        profile.write(requests / measured.seconds)
     return Result(
         connections=len(workload.members),
-        seconds=heard.seconds,
-        requests_per_second=requests / heard.seconds,
+        seconds=measured.seconds,
+        requests_per_second=requests / measured.seconds,
         ms={
-            "all": spread(chain.from_iterable(heard.ms.values())),
-            **{kind: spread(ms) for kind, ms in heard.ms.items()},
+            "all": spread(chain.from_iterable(measured.ms.values())),
+            **{kind: spread(ms) for kind, ms in measured.ms.items()},
         },
-        errors=heard.errors,
+        errors=measured.errors,
         server_us=took.running / max(1, requests) * 1e6,
-        server_cpu_percent=took.running / heard.seconds * 100,
-        kept_waiting=took.kept_waiting / heard.seconds,
-        postgres_cpu_percent=(used.postgres - before.postgres) / heard.seconds * 100,
-        client_cpu_percent=heard.cpu_seconds / heard.seconds * 100,
-        tips_answered=len(heard.ms["tip"]),
+        server_cpu_percent=took.running / measured.seconds * 100,
+        kept_waiting=took.kept_waiting / measured.seconds,
+        postgres_cpu_percent=(used.postgres - before.postgres) / measured.seconds * 100,
+        client_cpu_percent=measured.cpu_seconds / measured.seconds * 100,
+        tips_answered=len(measured.ms["tip"]),
         tips_booked=0,
         audit_holds=False,
     )

@@ -56,7 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
         return 2 * self.block_seconds + 1
 
     @property
-    def talk_seconds(self) -> float:
+    def call_seconds(self) -> float:
         """Long enough for all turns beside calls."""
         return (self.turn_seconds + SPARE_SECONDS) * len(self.fans)
 

@@ -36,7 +36,7 @@ class Times(Protocol):
     def ramp_seconds(self) -> float: ...
 
     @property
-    def talk_seconds(self) -> float: ...
+    def call_seconds(self) -> float: ...
 
     @property
     def sweep_seconds(self) -> float: ...
@@ -60,24 +60,24 @@ class Calls:
     async def end(self) -> list[PostedBlock]:
         """Every block of which it is known how late it was; AssertionError if a call heard what it should not."""
         await self.reached("ended")
-        faults = [fault for talk in self._report.calls for ear in (talk.fan, talk.creator) for fault in ear.faults]
+        faults = [fault for call in self._report.calls for party in (call.fan, call.creator) for fault in party.faults]
         assert not faults, faults[:5]
         return [
             PostedBlock(block.seen_at - block.late_ms / 1000, block.seen_at, block.late_ms)
-            for talk in self._report.calls
-            for block in talk.fan.blocks
+            for call in self._report.calls
+            for block in call.fan.blocks
             if block.late_ms is not None
         ]
 
     async def follow(self, stdout: trio.abc.ReceiveStream) -> None:
         """Until the crowd has told all."""
         async for line in read_lines(stdout):
-            said = msgspec.json.decode(line, type=Milestone | Report)
-            if isinstance(said, Report):
-                self._report = said
+            message = msgspec.json.decode(line, type=Milestone | Report)
+            if isinstance(message, Report):
+                self._report = message
                 self._event("ended").set()
-            elif said.phase != "ended":
-                self._event(said.phase).set()
+            elif message.phase != "ended":
+                self._event(message.phase).set()
 
     def _event(self, phase: Phase) -> trio.Event:
         return self._reached.setdefault(phase, trio.Event())
@@ -94,7 +94,7 @@ async def hold_calls(server: Server, postgres: Postgres, count: int, times: Time
         jwt_secret=server.jwt_secret(),
         pairs=pairs,
         ramp_seconds=times.ramp_seconds,
-        talk_seconds=times.talk_seconds,
+        call_seconds=times.call_seconds,
         align_seconds=times.block_seconds,
         aligned_seconds=times.sweep_seconds + SPARE_SECONDS,
     )

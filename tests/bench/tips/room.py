@@ -108,7 +108,7 @@ class TipRoom:
         ends_at = time.time()
         for fan in self.fans:
             fan.tipping = False
-        await _wait_until(self._all_heard)
+        await _wait_until(self._all_received)
         self._check()
         trips = [trip for fan in self.fans for trip in fan.round_trips]
         return [trip for trip in trips if begins_at <= trip.sent_at < ends_at]
@@ -127,7 +127,7 @@ class TipRoom:
         assert not self._counts.errors, dict(self._counts.errors)
         return all(len(fan.round_trips) >= WARM_UP_TIPS for fan in self.fans)
 
-    def _all_heard(self) -> bool:
+    def _all_received(self) -> bool:
         assert not self._counts.errors, dict(self._counts.errors)
         return all(member.tips >= self.tips for member in (*self._viewers, *self.fans))
 

@@ -152,18 +152,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_clear_line(made: dict[str, Future[Finished]], name: str) -> None:
     finished, mistake = made[name].result(), MISTAKES[name]
-    (said,) = finished.errors
+    (output,) = finished.errors
     expected = f"halfminute: {mistake.line}"
-    assert said.startswith(expected) if mistake.exit_code == MISUSED else said == expected
+    assert output.startswith(expected) if mistake.exit_code == MISUSED else output == expected
     assert (finished.exit_code, finished.out) == (mistake.exit_code, "")
 
 
 def test_a_database_on_a_host_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     settings = {"DATABASE_URL": "postgresql://somebody:hunter2@database.invalid/calls"}
     finished = run_command("migrate", cwd=tmp_path, settings=settings)
-    (said,) = finished.errors
+    (output,) = finished.errors
     reasons = ("Name or service not known", "Temporary failure in name resolution")  # with a name server, and without
-    assert said in [f"halfminute: the database of DATABASE_URL is out of reach: {reason}" for reason in reasons]
+    assert output in [f"halfminute: the database of DATABASE_URL is out of reach: {reason}" for reason in reasons]
     assert (finished.exit_code, finished.out) == (1, "")
 
 
@@ -171,8 +171,8 @@ def test_an_internal_error_is_logged_with_its_trace_and_printed_in_one_line(tmp_
     program = "import server.cli.main as cli; cli.read_settings = lambda _: 1 / 0; cli.main()"
     words = [sys.executable, "-c", program, "audit"]
     ended = subprocess.run(words, cwd=tmp_path, env=environment({}), capture_output=True, text=True, timeout=60)
-    logged, said = ended.stderr.splitlines()
-    assert said == "halfminute: internal error: ZeroDivisionError: division by zero"
+    logged, output = ended.stderr.splitlines()
+    assert output == "halfminute: internal error: ZeroDivisionError: division by zero"
     assert "in <lambda>" in json.loads(logged)["exception"]
     assert (ended.returncode, ended.stdout) == (1, "")
 
@@ -203,11 +203,11 @@ def test_a_second_server_on_the_same_data_directory_is_refused_and_the_first_goe
 
 def test_the_greeting_names_the_demo_users_and_tokens_that_work(context: ServerProcess) -> None:
     eventually(lambda: "demo-call" in context.out.all()[-1], "the last line of the greeting")
-    said = context.out.all()
+    output = context.out.all()
     for person in DEMO_USERS:
-        token = said[said.index(f"{person.name}: {person.user_id}") + 1].strip()
+        token = output[output.index(f"{person.name}: {person.user_id}") + 1].strip()
         assert context.get("/api/me", token=token).json()["user"]["userId"] == str(person.user_id)
-    assert said[-1].strip() == f"halfminute demo-call --data {context.data_dir} --http 127.0.0.1:{context.http_port}"
+    assert output[-1].strip() == f"halfminute demo-call --data {context.data_dir} --http 127.0.0.1:{context.http_port}"
 
 
 def test_a_demo_call_shows_its_block_and_hangs_up(context: ServerProcess) -> None:
@@ -276,11 +276,11 @@ def test_damage_to_the_ledger_is_found_without_a_server_and_the_rows_are_shown(
     _damage(data_dir, f"UPDATE halfminute.wallets SET balance = balance + 7 WHERE id = '{PROMOTIONS_WALLET}'")
     found = run_command("audit", "--data", str(data_dir), cwd=tmp_path)
     assert (found.exit_code, found.errors) == (1, [])
-    said = found.out.splitlines()
-    assert said[said.index("FAILS: all balances sum to zero") + 1] == "    sum=7"
-    row = said[said.index("FAILS: each wallet equals its journal, and so does each part of it") + 1]
+    output = found.out.splitlines()
+    assert output[output.index("FAILS: all balances sum to zero") + 1] == "    sum=7"
+    row = output[output.index("FAILS: each wallet equals its journal, and so does each part of it") + 1]
     assert row.startswith(f"    id={PROMOTIONS_WALLET}, balance=7, ")
-    assert said[-1] == f"the ledger is NOT sound: 2 of {len(said) - 3} fail"
+    assert output[-1] == f"the ledger is NOT sound: 2 of {len(output) - 3} fail"
 
 
 def test_secrets_and_demo_users_are_created_once(tmp_path: Path) -> None:

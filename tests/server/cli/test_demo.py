@@ -10,7 +10,7 @@ from tests.support.clients import SECRET
 from tests.support.processes import ServerProcess, run_command
 
 
-def people_in(dsn: str) -> int:
+def count_users(dsn: str) -> int:
     async def count() -> int:
         async with open_postgres(dsn, pool_size=1) as postgres:
             return int((await postgres.fetch("SELECT count(*) FROM users"))[0][0])
@@ -26,10 +26,10 @@ def test_demo_users_are_added_to_a_configured_database_only_if_requested_twice(d
         "halfminute: --demo would add an operator and people with tokens to the database of DATABASE_URL:"
         " unset it, or say --yes-really as well"
     ]
-    before = people_in(dsn)
+    before = count_users(dsn)
     with ServerProcess(tmp_path / "data", "--yes-really", settings=settings):
         pass
-    assert people_in(dsn) == before
+    assert count_users(dsn) == before
     with ServerProcess(tmp_path / "data", "--demo", "--yes-really", settings=settings):
         pass
-    assert people_in(dsn) == before + len(DEMO_USERS)
+    assert count_users(dsn) == before + len(DEMO_USERS)

@@ -57,14 +57,14 @@ def test_a_stopped_server_closes_every_session_and_its_calls_go_on_at_the_next_s
         print(f"stopped in {took:.2f} s")
         assert took < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX  # every client closed when it was asked to
         _check_that_it_ended_well(server, pool)
-        told = {pair.call_id: pair.last_block() for pair in pool.pairs}
+        last_blocks = {pair.call_id: pair.last_block() for pair in pool.pairs}
         stopped_at = datetime.now(UTC)
         server.start()
-        pool.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
+        pool.wait_all(lambda pair: len(pair.fan.events_of("call:resumed")) == 1, "every call's going on")
         pool.wait_more_blocks()
-        assert _blocks_before(DatabaseReader.beside(server.data_dir), stopped_at) == told
+        assert _blocks_before(DatabaseReader.beside(server.data_dir), stopped_at) == last_blocks
         for caller in pool.callers:
-            _, again = caller.heard("room:joined")
+            _, again = caller.events_of("room:joined")
             assert (again["room"]["status"], again["room"]["holds"]) == ("paused", ["restart"])
 
 
@@ -83,9 +83,9 @@ def test_while_it_drains_nothing_new_starts_and_the_blocks_in_flight_are_charged
             assert server.running
         assert server.wait_exit() == 0
         _check_that_it_ended_well(server, pool)
-        told = {pair.call_id: pair.last_block() for pair in pool.pairs}
-        assert sum(told.values()) > sum(before)
-        assert _blocks_before(DatabaseReader.at_rest(server.data_dir), datetime.now(UTC)) == told
+        last_blocks = {pair.call_id: pair.last_block() for pair in pool.pairs}
+        assert sum(last_blocks.values()) > sum(before)
+        assert _blocks_before(DatabaseReader.at_rest(server.data_dir), datetime.now(UTC)) == last_blocks
 
 
 @pytest.mark.alone
@@ -136,9 +136,9 @@ def test_the_end_of_its_terminal_drains_a_server_that_prints_there(data_dir: Pat
     ) as process:
         os.close(theirs)
         try:
-            said = b""
-            while b"halfminute serves " not in said:
-                said += os.read(ours, 4096)
+            output = b""
+            while b"halfminute serves " not in output:
+                output += os.read(ours, 4096)
             os.close(ours)
             assert process.wait(EXIT_SECONDS_MAX) == 0
         finally:
@@ -225,7 +225,7 @@ def _mute_client(server: ServerProcess, somebody: Party) -> Iterator[None]:
             "Connection: Upgrade\r\nUpgrade: websocket\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
-        heard = b""
-        while b"session:ready" not in heard:
-            heard += sock.recv(4096)
+        received = b""
+        while b"session:ready" not in received:
+            received += sock.recv(4096)
         yield

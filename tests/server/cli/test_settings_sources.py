@@ -134,9 +134,9 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
 def test_an_unreadable_database_address_is_never_printed_because_it_holds_a_password(url: str) -> None:
     with pytest.raises(
         ConfigError, match=r"^DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
-    ) as said:
+    ) as raised:
         read_secrets({"DATABASE_URL": url})
-    assert "hun" not in str(said.value)
+    assert "hun" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

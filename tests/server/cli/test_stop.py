@@ -16,7 +16,7 @@ SETTINGS = {
     "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "600",
     "HALFMINUTE_SERVER_LEASE_SECONDS": "600",
 }
-TALK_SECONDS = 2.0
+CALL_SECONDS = 2.0
 EVENT_SECONDS_MAX = 0.3  # from the signal to the stop of the clocks, and from a clock's start to its event
 
 
@@ -25,15 +25,15 @@ def test_a_stop_costs_nobody_a_second_of_the_block_it_falls_into(data_dir: Path)
         users, secret = DatabaseReader.beside(data_dir).add_pairs(3, tokens=100), server.jwt_secret()
         with ClientPool(server, [(party(fan, secret), party(creator, secret)) for fan, creator in users]) as pool:
             pool.ring()
-            time.sleep(TALK_SECONDS)  # the part of the block that is used
+            time.sleep(CALL_SECONDS)  # the part of the block that is used
             stopped_at = time.time()
             server.terminate()
             assert server.wait_exit() == 0
             used = [pair.running_seconds([stopped_at]) for pair in pool.pairs]
             server.start()
-            pool.wait_all(lambda pair: bool(pair.fan.heard("call:resumed")), "every call's going on")
+            pool.wait_all(lambda pair: bool(pair.fan.events_of("call:resumed")), "every call's going on")
             for pair, running in zip(pool.pairs, used, strict=True):
-                _, again = pair.fan.heard("room:joined")
+                _, again = pair.fan.events_of("room:joined")
                 assert abs(again["room"]["activeSeconds"] - running) < EVENT_SECONDS_MAX
 
 

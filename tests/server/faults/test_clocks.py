@@ -98,9 +98,9 @@ async def test_while_the_clocks_disagree_nothing_is_booked_or_dated(
 
     with capture_logs() as logs:
         await waits(context, lambda: context.actor.post([gift(fan)]), set_right)
-    told = [line for line in logs if line["event"] == "storage.clocks_disagree"]
-    assert [line["log_level"] for line in told] == ["error"]
-    assert ("ahead of" if seconds > 0 else "behind") in told[0]["reason"]
+    errors = [line for line in logs if line["event"] == "storage.clocks_disagree"]
+    assert [line["log_level"] for line in errors] == ["error"]
+    assert ("ahead of" if seconds > 0 else "behind") in errors[0]["reason"]
     assert f"halfminute_clock_refusals_total {context.actor.clock_refusals}.0" in context.metrics.exposition().decode()
     row = await context.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", fan)
     assert row is not None and row[0] == 17

@@ -138,12 +138,12 @@ def test_a_start_that_cannot_claim_its_rooms_fails_at_once_and_reports_why(
 def _unharmed(server: ServerProcess, pool: ClientPool) -> Iterator[None]:
     """Check that whatever happens in the block leaves the call unpaused, its parties connected and nothing failed."""
     kinds = ("call:paused", "call:ended", "session:ready")
-    before = [[len(caller.heard(kind)) for kind in kinds] for caller in pool.callers]
+    before = [[len(caller.events_of(kind)) for kind in kinds] for caller in pool.callers]
     errors = len(_errors(server))
     yield
     pool.wait_more_blocks()
     assert server.running
-    assert [[len(caller.heard(kind)) for kind in kinds] for caller in pool.callers] == before
+    assert [[len(caller.events_of(kind)) for kind in kinds] for caller in pool.callers] == before
     assert _errors(server)[errors:] == []
 
 

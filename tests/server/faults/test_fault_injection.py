@@ -150,9 +150,9 @@ class Scene:
 
     def _look_around(self, fan: Victim, creator: Victim, operator: Victim) -> None:
         look_around(fan, creator, operator)
-        go_shopping(fan, operator, self._tell_paid)
+        go_shopping(fan, operator, self._send_paid)
 
-    def _tell_paid(self, purchase: dict[str, Any]) -> None:
+    def _send_paid(self, purchase: dict[str, Any]) -> None:
         """Send the payment event as the provider does: until it is acknowledged, for a bounded number of attempts."""
         raw = self._stripe.event(purchase)
         signed = {b"Stripe-Signature": signature(raw, time.time()).encode()}

@@ -107,6 +107,6 @@ def happen(
         raise
     if pair is not None:
         eventually(
-            lambda: all(caller.heard("call:ended") for caller in pair.both), f"the end of a call in {fault.name}"
+            lambda: all(caller.events_of("call:ended") for caller in pair.both), f"the end of a call in {fault.name}"
         )
     return Outcome(fault, over - began, recovered), left_at

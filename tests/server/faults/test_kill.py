@@ -22,7 +22,7 @@ SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "1", "HALFMINUTE_SERVER_CHECKPOINT
 RESTART_SECONDS_MAX = 15.0  # on a busy machine; a restart that waited for a lease would take that long on a quiet one
 LONGEST_MOMENT_SECONDS = 1.2  # so that a kill hits any part of a block, and of a restart
 OPERATORS = 2
-TALK_SECONDS = 2.5
+CALL_SECONDS = 2.5
 STORED_EVERY_SECONDS = 0.5
 CLOCKS_APART_SECONDS_MAX = 0.05  # the test's clock counts on from its start, PostgreSQL's is the machine's
 EVENT_SECONDS_MAX = 0.3  # from a clock's start to its event, and from the test's `kill` to the last instruction
@@ -54,13 +54,13 @@ def test_a_call_goes_on_within_the_block_it_was_killed_in(data_dir: Path) -> Non
     with ServerProcess(data_dir, settings=settings) as server:
         with _client_pool_of(server, calls=3) as pool:
             pool.ring()
-            time.sleep(TALK_SECONDS)  # the part of the block that is used
+            time.sleep(CALL_SECONDS)  # the part of the block that is used
             killed_at = _kill_and_start(server)
             _see_every_call_go_on(pool, killed_at)
             used = [pair.running_seconds([killed_at]) for pair in pool.pairs]
             _stop(server)
         for pair, running in zip(pool.pairs, used, strict=True):
-            _, again = pair.fan.heard("room:joined")
+            _, again = pair.fan.events_of("room:joined")
             assert running - 3 * STORED_EVERY_SECONDS < again["room"]["activeSeconds"] < running + EVENT_SECONDS_MAX
             assert pair.last_block() == 1
 
@@ -126,7 +126,7 @@ def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
     operators.check_ledger(database, others=calls)
     for caller in pool.callers:
         assert max(_blocks_seen(caller).values()) == 1
-        assert caller.heard("call:ended") == []
+        assert caller.events_of("call:ended") == []
     _see_the_ledger_proved(data_dir)
     assert _processes(data_dir) == set()
 
@@ -198,9 +198,9 @@ def _check_blocks(database: DatabaseReader, pool: ClientPool) -> dict[UUID, Stor
     """Check that each announced block was booked once, and earlier; no series has a gap or a duplicate."""
     posted_at, calls = database.posted_at(), database.calls()
     for pair in pool.pairs:
-        for told in (event for caller in pair.both for event in caller.heard("block:charged")):
-            (booked,) = posted_at[pair.call_id, told["blockNo"]]
-            assert booked < moment(told["at"]) + CLOCKS_APART_SECONDS_MAX
+        for charged in (event for caller in pair.both for event in caller.events_of("block:charged")):
+            (booked,) = posted_at[pair.call_id, charged["blockNo"]]
+            assert booked < moment(charged["at"]) + CLOCKS_APART_SECONDS_MAX
         blocks = calls[pair.call_id].blocks
         assert blocks == list(range(1, len(blocks) + 1))
     return calls
@@ -215,8 +215,8 @@ def _check_that_only_running_time_is_charged(pair: Pair, blocks: int, stops: lis
 def _check_events(caller: Caller) -> None:
     """Check that no block came twice, that no error came, and that each resume says why the call stood."""
     assert max(_blocks_seen(caller).values()) == 1
-    assert caller.heard("error") == caller.heard("call:ended") == []
-    _, *later = caller.heard("room:joined")
+    assert caller.events_of("error") == caller.events_of("call:ended") == []
+    _, *later = caller.events_of("room:joined")
     assert later
     assert [(joined["room"]["status"], joined["room"]["holds"]) for joined in later] == [("paused", ["restart"])] * len(
         later
@@ -224,11 +224,11 @@ def _check_events(caller: Caller) -> None:
 
 
 def _blocks_seen(caller: Caller) -> Counter[int]:
-    return Counter(event["blockNo"] for event in caller.heard("block:charged"))
+    return Counter(event["blockNo"] for event in caller.events_of("block:charged"))
 
 
 def _resumed_since(caller: Caller, at: float) -> bool:
-    return any(moment(event["at"]) > at for event in caller.heard("call:resumed"))
+    return any(moment(event["at"]) > at for event in caller.events_of("call:resumed"))
 
 
 def _processes(data_dir: Path) -> set[int]:

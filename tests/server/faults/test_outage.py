@@ -35,9 +35,9 @@ def test_blocks_that_fall_due_while_the_database_is_away_are_charged_once_it_is_
 ) -> None:
     with _live_calls(postgres, tmp_path, {}) as (server, pool):
         _take_away(postgres, server, pool, seconds)
-        stopped_at = _talk_on_and_stop(server, pool)
+        stopped_at = _continue_and_stop(server, pool)
     for pair in pool.pairs:
-        assert pair.fan.heard("call:paused") == []
+        assert pair.fan.events_of("call:paused") == []
     _check(postgres, server, pool, stopped_at)
 
 
@@ -49,10 +49,10 @@ def test_calls_that_outlast_the_grace_stand_until_the_database_is_back(
     with _live_calls(postgres, tmp_path, {"HALFMINUTE_CALLS_STORAGE_GRACE_SECONDS": str(grace)}) as (server, pool):
         began = time.time()
         _take_away(postgres, server, pool, seconds)
-        pool.wait_all(lambda pair: bool(pair.fan.heard("call:resumed")), "every call's going on")
-        stopped_at = _talk_on_and_stop(server, pool)
+        pool.wait_all(lambda pair: bool(pair.fan.events_of("call:resumed")), "every call's going on")
+        stopped_at = _continue_and_stop(server, pool)
     for pair in pool.pairs:
-        paused, resumed = pair.fan.heard("call:paused"), pair.fan.heard("call:resumed")
+        paused, resumed = pair.fan.events_of("call:paused"), pair.fan.events_of("call:resumed")
         assert [event["holds"] for event in paused] == [["storage"]]
         assert [event["holds"] for event in resumed] == [[]]
         assert began + grace - BLOCK_SECONDS < moment(paused[0]["at"]) < began + grace + 2 * BLOCK_SECONDS
@@ -86,7 +86,7 @@ def test_a_killed_server_adopts_its_calls_again_once_its_lease_has_run_out(
         server.kill()
         _see_them_go_on(server, pool)
     _check_journal(postgres, pool)
-    errors = {event["error"] for caller in pool.callers for event in caller.heard("error")}
+    errors = {event["error"] for caller in pool.callers for event in caller.events_of("error")}
     assert errors <= {"ROOM_STARTING", "OVERLOADED"}, "a live call is never said to be unknown"
 
 
@@ -101,7 +101,7 @@ def test_a_server_that_stops_in_good_order_releases_its_calls_at_once(postgres: 
 
 def _see_them_go_on(server: ServerProcess, pool: ClientPool) -> None:
     server.start()
-    pool.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
+    pool.wait_all(lambda pair: len(pair.fan.events_of("call:resumed")) == 1, "every call's going on")
     pool.wait_more_blocks()
     server.terminate()
     assert server.wait_exit() == 0
@@ -134,7 +134,7 @@ def _take_away(postgres: OwnPostgres, server: ServerProcess, pool: ClientPool, s
     eventually(lambda: server.get("/readyz").status_code == 200, "a server that is ready again")
 
 
-def _talk_on_and_stop(server: ServerProcess, pool: ClientPool) -> float:
+def _continue_and_stop(server: ServerProcess, pool: ClientPool) -> float:
     pool.wait_more_blocks()
     stopped_at = time.time()
     server.terminate()
@@ -148,7 +148,7 @@ def _check(postgres: OwnPostgres, server: ServerProcess, pool: ClientPool, stopp
     for pair in pool.pairs:
         blocks = calls[pair.call_id].blocks
         for caller in pair.both:
-            assert [event["blockNo"] for event in caller.heard("block:charged")] == blocks
+            assert [event["blockNo"] for event in caller.events_of("block:charged")] == blocks
             assert caller.sessions == 1
         running = pair.running_seconds([stopped_at])
         assert running - EVENT_SECONDS_MAX < len(blocks) < running + 1 + EVENT_SECONDS_MAX

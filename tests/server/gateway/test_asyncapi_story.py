@@ -17,7 +17,7 @@ from tests.support.servers import add_creator, add_fan, give, online, phone_of, 
 
 in_thread = trio.to_thread.run_sync
 
-TOLD_IN_A_CALL = {
+EVENTS_OF_A_CALL = {
     "ok", "error", "pong", "session:ready", "room:joined", "token:expiring",
     "call:ringing", "call:accepted", "call:declined", "call:missed", "call:cancelled",
     "call:started", "call:paused", "call:resumed", "block:charged", "call:ended",
@@ -25,7 +25,7 @@ TOLD_IN_A_CALL = {
 }  # fmt: skip
 
 
-TOLD_IN_A_STREAM = {
+EVENTS_OF_A_STREAM = {
     "ok", "error", "room:joined", "member:joined", "room:presence", "chat:new", "tip:new", "signal:new",
     "block:charged", "balance:low", "access:revoked", "wallet:changed", "stream:ended", "room:closed",
 }  # fmt: skip
@@ -47,11 +47,11 @@ async def test_all_that_is_sent_in_a_call_is_described(document: Json, dsn: str)
             ring = await in_thread(ring_and_join, fans, creators)
             await in_thread(fans.wait_for, "balance:low")
             await give(context, fan, 100)
-            await in_thread(_talk, fans, creators, ring)
+            await in_thread(_hold_call, fans, creators, ring)
             await in_thread(_see_token_expire, tablet)
             events = [event for phone in (fans, creators, tablet) for event in _received(phone)]
     assert [fault for event in events for fault in misfits(document, event)] == []
-    assert {event["type"] for event in events} >= TOLD_IN_A_CALL
+    assert {event["type"] for event in events} >= EVENTS_OF_A_CALL
 
 
 async def test_all_that_is_sent_in_a_stream_is_described(document: Json, dsn: str) -> None:
@@ -68,7 +68,7 @@ async def test_all_that_is_sent_in_a_stream_is_described(document: Json, dsn: st
             await in_thread(_stream, creators, scene, fans, guests)
             events = [event for phone in (creators, scene, fans, guests) for event in _received(phone)]
     assert [fault for event in events for fault in misfits(document, event)] == []
-    assert {event["type"] for event in events} >= TOLD_IN_A_STREAM
+    assert {event["type"] for event in events} >= EVENTS_OF_A_STREAM
 
 
 def _stream(creators: Phone, scene: Phone, fans: Phone, guests: Phone) -> None:
@@ -115,7 +115,7 @@ def _ring(fans: Phone, creators: Phone) -> str:
     return str(creators.wait_for("call:ringing", callId=rung.json()["callId"])["callId"])
 
 
-def _talk(fans: Phone, creators: Phone, ring: Json) -> None:
+def _hold_call(fans: Phone, creators: Phone, ring: Json) -> None:
     fans.wait_for("balance:ok")
     fans.wait_for("wallet:changed", cause="credit")
     for command in ("call:pause", "call:resume"):
@@ -144,14 +144,14 @@ async def test_messages_in_messagepack_have_the_same_fields(document: Json, cont
 
 
 def _converse_in_messagepack(port: int) -> list[Json]:
-    said = ({"type": "session:open", "token": token_of(uuid4())}, {"type": "ping", "ref": "1"}, {"type": "no:such"})
+    messages = ({"type": "session:open", "token": token_of(uuid4())}, {"type": "ping", "ref": "1"}, {"type": "no:such"})
     with connect(f"ws://127.0.0.1:{port}/ws", subprotocols=[Subprotocol("halfminute.v1.msgpack")]) as socket:
-        heard = []
-        for message in said:
+        answers = []
+        for message in messages:
             socket.send(msgspec.msgpack.encode(message))
-            heard.append(msgspec.msgpack.decode(socket.recv(decode=False)))
-    assert [each["type"] for each in heard] == ["session:ready", "pong", "error"]
-    return heard
+            answers.append(msgspec.msgpack.decode(socket.recv(decode=False)))
+    assert [each["type"] for each in answers] == ["session:ready", "pong", "error"]
+    return answers
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ async def test_a_page_opens_a_session_and_its_offer_to_compress_is_declined(cont
         with TabSocket(browser, context.websocket_port) as tab:
             opened = tab.events.wait_for("open")
             assert (opened["protocol"], opened["extensions"]) == ("halfminute.v1.json", "")
-            tab.order("say", {"type": "session:open", "token": token_of(uuid4())})
+            tab.order("send", {"type": "session:open", "token": token_of(uuid4())})
             assert tab.events.wait_for("message")["message"]["type"] == "session:ready"
             tab.order("close", 1000)
             closed = tab.events.wait_for("close")
@@ -91,7 +91,7 @@ async def test_a_tab_that_is_closed_in_a_call_is_absent_and_another_goes_on(dsn:
     [
         ("close", 1000, 1000),
         ("text", "no json", 4400),
-        ("say", {"type": "session:open", "token": "x.y.z"}, 4401),
+        ("send", {"type": "session:open", "token": "x.y.z"}, 4401),
         ("text", "x" * FIRST_BYTES_MAX, 4400),
         ("text", "x" * (FIRST_BYTES_MAX + 1), 1009),
     ],

@@ -51,7 +51,7 @@ def alone(attack: Callable[[Target, Encoding], Awaitable[int | None]]) -> Any:
     return go
 
 
-async def come_while_it_drains(context: Context, target: Target, encoding: Encoding) -> int | None:
+async def open_while_it_drains(context: Context, target: Target, encoding: Encoding) -> int | None:
     context.draining = True
     return await _open_with(target, encoding, target.token())
 
@@ -76,26 +76,26 @@ async def answer_no_ping(target: Target, encoding: Encoding) -> int | None:
         return await raw.end()
 
 
-async def say_what_nobody_can_read(target: Target, encoding: Encoding) -> int | None:
+async def send_undecodable_bytes(target: Target, encoding: Encoding) -> int | None:
     async with raw_session(target, encoding) as raw:
         await raw.send(raw.frame_of(b"\xc1 {" if encoding is Encoding.MSGPACK else b"{ no"))
         return await raw.end()
 
 
-async def speak_in_the_wrong_kind_of_frame(target: Target, encoding: Encoding) -> int | None:
+async def send_the_wrong_kind_of_frame(target: Target, encoding: Encoding) -> int | None:
     async with raw_session(target, encoding) as raw:
         raw.encoding = Encoding.JSON if encoding is Encoding.MSGPACK else Encoding.MSGPACK
-        await raw.say("ping")
+        await raw.send_command("ping")
         return await raw.end()
 
 
-async def come_with_a_bad_token(target: Target, encoding: Encoding) -> int | None:
+async def open_with_a_bad_token(target: Target, encoding: Encoding) -> int | None:
     return await _open_with(target, encoding, "x.y.z")
 
 
 async def begin_with_another_command(target: Target, encoding: Encoding) -> int | None:
     async with raw_websocket(target, encoding) as raw:
-        await raw.say("ping")
+        await raw.send_command("ping")
         return await raw.end()
 
 
@@ -107,9 +107,9 @@ async def keep_open_past_the_token(target: Target, encoding: Encoding) -> int | 
 async def open_the_session_elsewhere(target: Target, encoding: Encoding) -> int | None:
     token = target.token()
     async with raw_websocket(target, encoding) as first, raw_websocket(target, encoding) as second:
-        await first.say("session:open", token=token)
+        await first.send_command("session:open", token=token)
         session_id = (await first.wait_for("session:ready"))["sessionId"]
-        await second.say("session:open", token=token, resume={"sessionId": session_id, "channels": []})
+        await second.send_command("session:open", token=token, resume={"sessionId": session_id, "channels": []})
         assert (await second.wait_for("session:ready"))["resumed"]
         return await first.end()
 
@@ -127,7 +127,7 @@ async def open_one_session_too_many(target: Target, encoding: Encoding) -> int |
 
 async def _open_with(target: Target, encoding: Encoding, token: str) -> int | None:
     async with raw_websocket(target, encoding) as raw:
-        await raw.say("session:open", token=token)
+        await raw.send_command("session:open", token=token)
         return await raw.end()
 
 
@@ -138,13 +138,13 @@ WAYS = (
     Way(1007, alone(send_invalid_text)),
     Way(1009, alone(send_one_byte_too_many)),
     Way(1009, alone(never_end_an_empty_message)),
-    Way(4000, come_while_it_drains),
+    Way(4000, open_while_it_drains),
     Way(4000, be_there_when_it_stops),
     Way(4001, read_nothing, LITTLE),
     Way(4002, alone(answer_no_ping), {"ping_timeout_seconds": 0.5}),
-    Way(4400, alone(say_what_nobody_can_read)),
-    Way(4400, alone(speak_in_the_wrong_kind_of_frame)),
-    Way(4401, alone(come_with_a_bad_token)),
+    Way(4400, alone(send_undecodable_bytes)),
+    Way(4400, alone(send_the_wrong_kind_of_frame)),
+    Way(4401, alone(open_with_a_bad_token)),
     Way(4401, alone(begin_with_another_command)),
     Way(4401, alone(keep_open_past_the_token)),
     Way(4408, alone(never_open_a_session), {"open_seconds": 0.3}),
@@ -190,6 +190,6 @@ async def test_a_client_that_connects_while_storage_is_away_may_reconnect(dsn: s
 def test_every_close_code_is_tried_here_and_says_whether_to_reconnect() -> None:
     unused = {1000, 4403}  # the client's own close, and one that is reserved
     assert {way.code for way in WAYS} | {AWAY_FROM_STORAGE} == CODES.keys() - unused
-    for code, told in CODES.items():
-        assert told["reconnect"] is (4000 <= code < 4100)
-        assert told["reconnect"] is may_reconnect(code), "our own client believes the document"
+    for code, entry in CODES.items():
+        assert entry["reconnect"] is (4000 <= code < 4100)
+        assert entry["reconnect"] is may_reconnect(code), "our own client believes the document"

@@ -97,15 +97,15 @@ class Sockets:
         self._address = address
         self.held: list[trio.SocketStream] = []
 
-    async def open(self, count: int, said: bytes = b"") -> None:
+    async def open(self, count: int, first_bytes: bytes = b"") -> None:
         limiter = trio.CapacityLimiter(100)
 
         async def one() -> None:
             async with limiter:
                 stream = await trio.open_tcp_stream("127.0.0.1", self._port, local_address=self._address)
                 self.held.append(stream)
-                if said:
-                    await send_if_open(stream, said)
+                if first_bytes:
+                    await send_if_open(stream, first_bytes)
 
         async with trio.open_nursery() as nursery:
             for _ in range(count):
@@ -133,13 +133,13 @@ async def send_if_open(stream: trio.SocketStream, data: bytes) -> None:
         await stream.send_all(data)
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost:"], ids=["nothing", "half a head"])
-async def test_silent_sockets_of_one_address_close_neither_port_to_others(context: Context, said: bytes) -> None:
+@pytest.mark.parametrize("first_bytes", [b"", b"GET /healthz HTTP/1.1\r\nHost:"], ids=["nothing", "half a head"])
+async def test_silent_sockets_of_one_address_close_neither_port_to_others(context: Context, first_bytes: bytes) -> None:
     for port in (context.http_port, context.websocket_port):
         sockets = Sockets(port)
         async with client_from(OTHER, f"http://127.0.0.1:{port}") as web:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(sockets.open, SILENT, said)
+                nursery.start_soon(sockets.open, SILENT, first_bytes)
                 for _ in range(20):
                     asked_at = trio.current_time()
                     assert (await web.get("/healthz", headers={"Connection": "close"})).status_code == 200

@@ -73,9 +73,9 @@ def test_an_ipv6_address_is_greeted_in_brackets_and_works_as_printed(
     web, websocket = greeted
     assert re.fullmatch(r"http://\[::1\]:\d+", web)
     assert httpx.get(f"{web}/readyz", verify=False).status_code == 200
-    told = httpx.get(f"{web}/api/config", verify=False).json()["websocketUrl"]
-    assert told == websocket
-    with connect(told, proxy=None):
+    url = httpx.get(f"{web}/api/config", verify=False).json()["websocketUrl"]
+    assert url == websocket
+    with connect(url, proxy=None):
         pass
 
 

@@ -46,7 +46,7 @@ async def test_a_header_opens_a_session_and_pings_are_answered_both_ways(dsn: st
             assert peer.events.wait_for("pong")["payload"] == "are you there?"
             for _ in range(10):  # together longer than a client that does not answer is waited for
                 peer.events.wait_for("ping")
-            peer.order("say", {"type": "ping", "ref": "still"})
+            peer.order("send", {"type": "ping", "ref": "still"})
             assert peer.events.wait_for("message")["message"] == {"type": "pong", "ref": "still"}
 
     async with running_server(dsn, wanted) as context:
@@ -104,8 +104,8 @@ async def test_a_phone_whose_socket_breaks_resumes_with_all_it_missed(dsn: str, 
         ("close", 4321, 4321),
         ("text", "no json", 4400),
         ("bytes", [0xC1], 4400),
-        ("say", {"type": "session:open", "token": "x.y.z"}, 4401),
-        ("say", {"type": "ping"}, 4401),
+        ("send", {"type": "session:open", "token": "x.y.z"}, 4401),
+        ("send", {"type": "ping"}, 4401),
         ("text", "x" * FIRST_BYTES_MAX, 4400),
         ("text", "x" * (FIRST_BYTES_MAX + 1), 1009),
         ("text", "x" * (600 * FIRST_BYTES_MAX), 1009),
@@ -120,9 +120,9 @@ async def test_compression_that_is_offered_is_declined(context: Context, script:
     def story() -> None:
         with NodeSocket(script, context.websocket_port, deflate=True) as peer:
             assert peer.events.wait_for("open")["extensions"] == ""
-            peer.order("say", {"type": "session:open", "token": token_of(uuid4())})
+            peer.order("send", {"type": "session:open", "token": token_of(uuid4())})
             assert peer.events.wait_for("message")["message"]["type"] == "session:ready"
-            peer.order("say", {"type": "ping", "ref": "x" * 60, "more": "x" * 10_000})
+            peer.order("send", {"type": "ping", "ref": "x" * 60, "more": "x" * 10_000})
             assert peer.events.wait_for("message")["message"] == {"type": "pong", "ref": "x" * 60}
 
     await in_thread(story)

@@ -59,7 +59,7 @@ async def connections(context: Context, encoding: Encoding, count: int) -> Async
 
 async def opened(context: Context, raw: Raw, user_id: UserId) -> Session:
     """Open a session over this connection."""
-    await raw.say("session:open", token=_token(context, user_id))
+    await raw.send_command("session:open", token=_token(context, user_id))
     ready = await raw.wait_for("session:ready")
     session = _only_session(context, user_id)
     assert str(session.id) == ready["sessionId"]
@@ -68,7 +68,7 @@ async def opened(context: Context, raw: Raw, user_id: UserId) -> Session:
 
 async def ask_to_resume(context: Context, raw: Raw, session: Session) -> None:
     resume = {"sessionId": str(session.id), "channels": []}
-    await raw.say("session:open", token=_token(context, session.user_id), resume=resume)
+    await raw.send_command("session:open", token=_token(context, session.user_id), resume=resume)
 
 
 async def resumed(context: Context, raw: Raw, session: Session) -> None:
@@ -141,10 +141,10 @@ async def test_a_token_refresh_queued_in_the_old_connection_changes_nothing(
         room = context.registry.find_channel(stream["channel"])
         assert room is not None and room.stream is not None
         session = await opened(context, first, fan)
-        await first.say("room:join", channel=stream["channel"])
+        await first.send_command("room:join", channel=stream["channel"])
         await held.called.wait()
-        await first.say("token:refresh", token=_token(context, fan, ttl_seconds=7))
-        await first.say("room:leave", channel=stream["channel"])
+        await first.send_command("token:refresh", token=_token(context, fan, ttl_seconds=7))
+        await first.send_command("room:leave", channel=stream["channel"])
         await resumed(context, second, session)
         identity = session.identity
         held.go_on.set()

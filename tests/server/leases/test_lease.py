@@ -246,8 +246,8 @@ async def test_a_room_handles_nothing_while_its_lease_is_in_doubt(dsn: str) -> N
                 assert (await in_thread(phone.join, stream["channel"]))["type"] == "room:joined"
             handled = _count_handled(context, RoomId(stream["id"]))
             context.lease._now = lambda: seconds_since_boot() + 3600
-            said = {"type": "chat:send", "channel": stream["channel"], "text": "meanwhile"}
-            await in_thread(partial(finn.send, said))
+            message = {"type": "chat:send", "channel": stream["channel"], "text": "meanwhile"}
+            await in_thread(partial(finn.send, message))
             assert (await in_thread(partial(finn.ask, {"type": "ping"})))["type"] == "pong", "the line was read"
             assert handled == []
             context.lease._now = seconds_since_boot

@@ -51,8 +51,8 @@ async def move_rooms(context: Context, owner: UUID | None, *room_ids: str) -> No
 def answer_of(response: httpx.Response) -> tuple[int, str, bool]:
     """Return status and error, and whether both header and body say when to retry."""
     fields = response.json()
-    told = "Retry-After" in response.headers and fields.get("retryAfterSeconds", 0) > 0
-    return response.status_code, fields.get("error", ""), told
+    retry_named = "Retry-After" in response.headers and fields.get("retryAfterSeconds", 0) > 0
+    return response.status_code, fields.get("error", ""), retry_named
 
 
 async def test_a_ban_is_noticed_within_a_second_whatever_the_checkpoint_interval(context: Context) -> None:

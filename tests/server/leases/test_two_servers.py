@@ -160,22 +160,22 @@ def test_a_server_that_was_stopped_past_its_lease_publishes_nothing_when_it_resu
             stream = go_live(cleo)
             for phone in (cleo, finn):
                 assert phone.join(stream["channel"])["type"] == "room:joined"
-            _say(finn, stream["channel"], "before")
+            _chat(finn, stream["channel"], "before")
             for phone in (cleo, finn):
                 phone.wait_for("chat:new", text="before")
             os.kill(stopped.process.pid, signal.SIGSTOP)
-            heard = {phone: len(phone.events) for phone in (cleo, finn)}
+            counts = {phone: len(phone.events) for phone in (cleo, finn)}
             for i in range(LINES):
-                _say(finn, stream["channel"], f"line {i}")
+                _chat(finn, stream["channel"], f"line {i}")
             room = UUID(stream["id"])
             eventually(lambda: cluster.rooms()[room][0] == other.id, "a new owner", TAKEOVER_SECONDS_MAX)
             os.kill(stopped.process.pid, signal.SIGCONT)
             eventually(lambda: stopped.process.logged("room.fenced"), "the old owner's learning of it")
             assert finn.ask({"type": "ping"})["type"] == "pong", "all that was sent before is read by now"
-            for phone, count in heard.items():
+            for phone, count in counts.items():
                 # That the room is closed here is the only event that its members are sent.
-                told = [event for event in phone.events[count:] if "seq" in event and event["type"] != "room:closed"]
-                assert told == []
+                late = [event for event in phone.events[count:] if "seq" in event and event["type"] != "room:closed"]
+                assert late == []
             finn.wait_for("room:closed")
             # ROOM_STARTING until the old owner's room is gone, and then the error that it is on another server.
             refused = [finn.join(stream["channel"])]
@@ -198,7 +198,7 @@ def test_a_server_that_was_stopped_and_lost_nothing_goes_on(dsn: str, tmp_path: 
             for phone in (cleo, finn):
                 assert phone.join(stream["channel"])["type"] == "room:joined"
             os.kill(server.process.pid, signal.SIGSTOP)
-            _say(finn, stream["channel"], "meanwhile")
+            _chat(finn, stream["channel"], "meanwhile")
             lapsed = "SELECT 1 FROM servers WHERE lease_expires_at < clock_timestamp()"
             eventually(lambda: cluster.database.fetch(lapsed), "the end of its lease")
             os.kill(server.process.pid, signal.SIGCONT)
@@ -222,11 +222,11 @@ def test_servers_keep_their_rooms_through_an_outage_that_is_longer_than_their_le
                 assert phone.join(streams[0]["channel"])["type"] == "room:joined"
             postgres.stop()
             back_at = time.monotonic() + 2 * LEASE_SECONDS
-            said = 0
+            sent = 0
             while time.monotonic() < back_at:
-                said += 1
-                _say(finn, streams[0]["channel"], f"line {said}")
-                cleo.wait_for("chat:new", text=f"line {said}")
+                sent += 1
+                _chat(finn, streams[0]["channel"], f"line {sent}")
+                cleo.wait_for("chat:new", text=f"line {sent}")
                 _wait_a_moment()
             postgres.start()
             cluster.wait_renewals(*cluster.servers)
@@ -245,7 +245,7 @@ def _phone(server: Server, user_id: UUID) -> Phone:
     return Phone(server.process.http_port, server.process.websocket_port, user_id)
 
 
-def _say(phone: Phone, channel: str, text: str) -> None:
+def _chat(phone: Phone, channel: str, text: str) -> None:
     phone.send({"type": "chat:send", "channel": channel, "text": text})
 
 

@@ -65,14 +65,14 @@ async def test_the_events_of_a_call_arrive_in_order_in_both_subprotocols(context
 
 
 async def test_events_are_handed_over_at_once_in_the_order_of_their_arrival(context: Context) -> None:
-    heard: list[Event] = []
+    received: list[Event] = []
     async with open_client(
-        url_of(context), token_of(await add_fan(context, 0)), on_event=heard.append, kept=0
+        url_of(context), token_of(await add_fan(context, 0)), on_event=received.append, kept=0
     ) as client:
         for _ in range(3):
             await client.send("ping")
         await client.ask("ping")
-        assert [event["type"] for event in heard] == ["session:ready", "pong", "pong", "pong"]
+        assert [event["type"] for event in received] == ["session:ready", "pong", "pong", "pong"]
         assert not client.kept
 
 

@@ -19,8 +19,8 @@ def test_a_small_load_of_calls_receives_every_block(data_dir: Path) -> None:
 
 
 def test_a_mixed_load_receives_every_tip_and_every_chat_message(data_dir: Path) -> None:
-    talk = ["--tips-per-second", "40", "--chat", "5", "--subprotocol", "msgpack"]
-    result = run_load(data_dir, "--rooms", "3", "--members", "5", "--seconds", "4", "--kind", "mixed", *talk)
+    options = ["--tips-per-second", "40", "--chat", "5", "--subprotocol", "msgpack"]
+    result = run_load(data_dir, "--rooms", "3", "--members", "5", "--seconds", "4", "--kind", "mixed", *options)
     assert (result.rooms, result.members, result.faults, result.errors) == (3, 15, {}, {})
     tips, words = result.commands["tip:send"], result.commands["chat:send"]
     assert (tips, words) == (160, 20) and result.round_trip_ms.count == tips

@@ -40,7 +40,7 @@ def user_of(client: Client) -> UUID:
     return UUID(client.ready["userId"])
 
 
-async def wait_heard(member: PassiveMember, seq: int) -> None:
+async def wait_received(member: PassiveMember, seq: int) -> None:
     await trio.to_thread.run_sync(eventually, lambda: member.position.seq >= seq, f"event {seq}")
 
 
@@ -52,7 +52,7 @@ async def test_a_passive_member_receives_what_the_party_receives(context: Contex
         await member.join(invitation["channel"])
         joined_at = member.position.seq
         block = await fan.wait_for("block:charged", blockNo=3)
-        await wait_heard(member, block["seq"])
+        await wait_received(member, block["seq"])
         assert (member.position.lost, member.position.doubled) == (0, 0)
         assert counts.deliveries == member.position.received == member.position.seq - joined_at > 0
 
@@ -66,7 +66,7 @@ async def test_a_passive_member_that_is_disconnected_resumes_with_what_it_missed
         assert session.connection is not None
         session.connection.close(4000, "come back")
         block = await fan.wait_for("block:charged", blockNo=3)
-        await wait_heard(member, block["seq"])
+        await wait_received(member, block["seq"])
         assert (counts.reconnects, dict(counts.errors)) == (1, {"closed with 4000": 1})
         assert (member.position.lost, member.position.doubled) == (0, 0)
 

@@ -37,7 +37,7 @@ async def test_no_client_leaves_a_task_behind(context: Context) -> None:
     async with online(context, creator) as cleo:
         channel = (await trio.to_thread.run_sync(go_live, cleo))["channel"]
         visits: tuple[Callable[[], None], ...] = (
-            lambda: come_and_vanish(phone_of(context, fan), channel),
+            lambda: open_and_vanish(phone_of(context, fan), channel),
             lambda: knock(context.websocket_port, HELLO, reset=True),
             lambda: knock(context.websocket_port, b"\x00\xff" * 100, reset=False),
         )
@@ -64,7 +64,7 @@ async def settled(wanted: list[str]) -> list[str]:
     return left
 
 
-def come_and_vanish(phone: Phone, channel: str) -> None:
+def open_and_vanish(phone: Phone, channel: str) -> None:
     with phone:
         phone.join(channel)
         phone.lose_network()

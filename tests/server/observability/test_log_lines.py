@@ -121,14 +121,14 @@ wait_all_written(5)
     words = [sys.executable, "-c", program]
     ended = subprocess.run(words, cwd=tmp_path, env=environment({}), capture_output=True, text=True, timeout=60)
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
-    told = [(line["event"], line["level"], line.get("said") or line.get("thread")) for line in lines]
-    assert told[:2] == [
+    entries = [(line["event"], line["level"], line.get("said") or line.get("thread")) for line in lines]
+    assert entries[:2] == [
         ("library.logged", "warning", "two values: 1 and [redacted]"),
         ("library.logged", "error", "two values: %s %s"),
     ]
-    assert (told[2][0], lines[2]["logger"]) == ("library.logged", "py.warnings")
+    assert (entries[2][0], lines[2]["logger"]) == ("library.logged", "py.warnings")
     assert "careful with [redacted]" in lines[2]["said"]
-    assert (told[3][0], "in a finalizer" in lines[3]["exception"]) == ("python.unraisable", True)
-    assert told[4] == ("thread.ended", "error", "worker")
+    assert (entries[3][0], "in a finalizer" in lines[3]["exception"]) == ("python.unraisable", True)
+    assert entries[4] == ("thread.ended", "error", "worker")
     assert "swordfish" not in ended.stderr
     assert len(lines) == 5

@@ -97,13 +97,13 @@ def test_a_system_without_figures_has_no_limit(system: System, file: str) -> Non
 
 async def test_newcomers_are_refused_until_there_is_memory_again(system: System) -> None:
     system.address_space = SIZE + RESERVE_BYTES_MIN
-    greeted = b"welcome"
+    greeting = b"welcome"
 
     async def greet(accepted: socket.socket, _: Admission) -> None:
-        accepted.sendall(greeted)
+        accepted.sendall(greeting)
         accepted.close()
 
-    async def hear() -> bytes:
+    async def receive_greeting() -> bytes:
         async with await trio.open_tcp_stream("127.0.0.1", listening.port) as newcomer:
             try:
                 return await newcomer.receive_some()
@@ -115,7 +115,7 @@ async def test_newcomers_are_refused_until_there_is_memory_again(system: System)
             limits = ConnectionLimits(10, 100)
             listener = Listener(listening, greet, limits, 65_536, Faults(Metrics()), system.limit())
             nursery.start_soon(listener.run, nursery)
-            assert await hear() == b""
+            assert await receive_greeting() == b""
             system.address_space, system.seconds = resource.RLIM_INFINITY, 2 * LOOK_SECONDS
-            assert await hear() == greeted
+            assert await receive_greeting() == greeting
             nursery.cancel_scope.cancel()

@@ -14,7 +14,7 @@ ADDRESS = "postgresql://calls:hunter%2F2@db.example/calls"
 SECRETS = Secrets(ADDRESS, "signs-all-tokens-0123456789-0123456789", "opens-the-webhook-0123456789-0123456789")
 
 
-def told(**fields: Any) -> dict[str, Any]:
+def redacted(**fields: Any) -> dict[str, Any]:
     return dict(Redaction(secret_words(SECRETS))(None, "info", fields))
 
 
@@ -43,7 +43,7 @@ def test_a_secret_is_redacted_at_any_depth(text: str, place: str) -> None:
         "in a map": {"a": {"b": text}},
         "in an exception": ValueError(text),
     }[place]
-    shown = str(told(event="storage.away", reason=value))
+    shown = str(redacted(event="storage.away", reason=value))
     for secret in (TOKEN[:50], "opaque", "finn@", "hunter", "a:b@c", "signs-all", "opens-the", "I love you"):
         assert secret not in shown
     assert REDACTED in shown
@@ -66,13 +66,13 @@ def test_a_secret_is_redacted_at_any_depth(text: str, place: str) -> None:
     ],
 )
 def test_a_field_with_the_name_of_a_secret_is_redacted(name: str) -> None:
-    assert told(**{name: "x"}) == {name: REDACTED}
-    assert told(inner={name: ["x"]}) == {"inner": {name: REDACTED}}
+    assert redacted(**{name: "x"}) == {name: REDACTED}
+    assert redacted(inner={name: ["x"]}) == {"inner": {name: REDACTED}}
 
 
 def test_every_other_value_is_logged_unchanged() -> None:
     fields = {"event": "room.crashed", "room": str(SOMEBODY), "crashes": 2, "ms": 1.5, "again": True, "by": None}
-    assert told(**fields, tokens=30, rule="/api/calls/<uuid:call_id>") == {
+    assert redacted(**fields, tokens=30, rule="/api/calls/<uuid:call_id>") == {
         **fields,
         "tokens": 30,
         "rule": "/api/calls/<uuid:call_id>",

@@ -183,9 +183,9 @@ def test_a_log_that_is_read_again_says_how_much_is_missing(data_dir: Path) -> No
         for _ in range(5):
             server.get("/readyz")
         eventually(lambda: any("log.lines_dropped" in line for line in reading.all()), "the number of dropped lines")
-        (told,) = [json.loads(line) for line in reading.all() if "log.lines_dropped" in line]
-        assert told["lines"] > 0
-        assert told["level"] == "warning"
+        (entry,) = [json.loads(line) for line in reading.all() if "log.lines_dropped" in line]
+        assert entry["lines"] > 0
+        assert entry["level"] == "warning"
         server.terminate()
         assert server.wait_exit() == 0
 

@@ -1,14 +1,14 @@
-// A websocket of the browser's own, in a page: carries out `orders`, and tells what comes to `tell`, which is the test's.
+// A websocket of the browser's own, in a page: carries out `orders` and passes its events to the test's `report`.
 let socket;
 
 const orders = {
   dial: ({ url, protocols }) => {
     socket = new WebSocket(url, protocols);
-    socket.onopen = () => tell({ event: 'open', protocol: socket.protocol, extensions: socket.extensions });
-    socket.onmessage = ({ data }) => tell({ event: 'message', message: JSON.parse(data) });
-    socket.onclose = ({ code, wasClean }) => tell({ event: 'close', code, wasClean });
+    socket.onopen = () => report({ event: 'open', protocol: socket.protocol, extensions: socket.extensions });
+    socket.onmessage = ({ data }) => report({ event: 'message', message: JSON.parse(data) });
+    socket.onclose = ({ code, wasClean }) => report({ event: 'close', code, wasClean });
   },
-  say: (message) => socket.send(JSON.stringify(message)),
+  send: (message) => socket.send(JSON.stringify(message)),
   text: (text) => socket.send(text),
   close: (code) => socket.close(code),
 };

@@ -20,13 +20,13 @@ class PeerEvents:
     """The events of a websocket in order: `open`, `message`, `close` (or `shut`, by its tab), and those of its kind."""
 
     def __init__(self) -> None:
-        self._told: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._queue: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def put(self, event: dict[str, Any]) -> None:
-        self._told.put(event)
+        self._queue.put(event)
 
     def next(self, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        return self._told.get(timeout=seconds)
+        return self._queue.get(timeout=seconds)
 
     def wait_for(self, kind: str) -> dict[str, Any]:
         """Return the next event of this kind, and discard those before it."""
@@ -43,7 +43,7 @@ class PeerSocket(Protocol):
     events: PeerEvents
 
     def order(self, order: str, argument: Any = None) -> None:
-        """`say` a message, send a `text`, `close` with a code, or another order of its kind."""
+        """`send` a message, send a `text`, `close` with a code, or another order of its kind."""
 
     def vanish(self) -> None:
         """Disconnect without a close frame."""
@@ -81,15 +81,15 @@ class PeerPhone(Phone):
         self._end()
 
     def send(self, message: dict[str, Any]) -> None:
-        self._peer.order("say", message)
+        self._peer.order("send", message)
 
     def _end(self) -> None:
         self._listener.join(PATIENCE_SECONDS)
         self._peer.clean_up()
         assert not self._listener.is_alive(), "still open"
 
-    def _listen(self, told: PeerEvents) -> None:
-        while (event := told.next(seconds=threading.TIMEOUT_MAX))["event"] not in ("close", "shut"):
+    def _listen(self, events: PeerEvents) -> None:
+        while (event := events.next(seconds=threading.TIMEOUT_MAX))["event"] not in ("close", "shut"):
             if event["event"] == "message":
                 self._note_position(event["message"])
                 self._arrived.put(event["message"])

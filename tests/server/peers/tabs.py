@@ -40,16 +40,16 @@ async def _carry_out(browser: Browser, tabs: dict[int, Page], tab: int, order: s
     match order:
         case "open":
             tabs[tab] = await browser.new_page()
-            await tabs[tab].expose_function("tell", partial(_tell, tab))
+            await tabs[tab].expose_function("report", partial(_report, tab))
             await tabs[tab].add_script_tag(path=SCRIPT)
         case "shut":
             await tabs.pop(tab).close()
-            _tell(tab, {"event": "shut"})
+            _report(tab, {"event": "shut"})
         case _:
             await tabs[tab].evaluate("([order, argument]) => orders[order](argument)", [order, argument])
 
 
-def _tell(tab: int, event: dict[str, Any]) -> None:
+def _report(tab: int, event: dict[str, Any]) -> None:
     print(json.dumps(event | {"tab": tab}), flush=True)
 
 

@@ -80,7 +80,7 @@ class Users:
         await self.phone(creator)
         return creator
 
-    async def talking(self, fan: Caller, creator: Caller, **wanted: Any) -> tuple[str, Phone, Phone]:
+    async def start_call(self, fan: Caller, creator: Caller, **wanted: Any) -> tuple[str, Phone, Phone]:
         """Return the id of a call that both have joined and whose first block is paid, and their phones."""
         fans, creators = await self.phone(fan), await self.phone(creator)
         rung = await fan.post("/calls/init", {"creatorId": str(creator.user_id), **wanted})

@@ -27,7 +27,7 @@ class Shop:
         self.stripe = stripe
         self._web = web
 
-    async def tell(self, raw: bytes, *, sign: str | None = None) -> httpx.Response:
+    async def send_event(self, raw: bytes, *, sign: str | None = None) -> httpx.Response:
         """Send an event to the webhook as the provider does."""
         headers = {b"Stripe-Signature": (signature(raw, time.time()) if sign is None else sign).encode()}
         return await self._web.post("/api/payments/webhook/stripe", content=raw, headers=headers)
@@ -40,7 +40,7 @@ class Shop:
 
     async def pay(self, purchase: dict[str, Any], **changed: Any) -> None:
         """Report that a purchase was paid, and check that the event is acknowledged."""
-        answer = await self.tell(self.stripe.event(purchase, **changed))
+        answer = await self.send_event(self.stripe.event(purchase, **changed))
         assert (answer.status_code, answer.json()) == (200, {"received": True})
 
     async def check_ledger(self) -> None:

@@ -197,7 +197,7 @@ async def test_a_server_that_drains_returns_earlier_credits_and_gives_no_more(
 
 async def test_the_audit_checks_the_ledger(users: Users) -> None:
     fan, operator, creator = await users.fan(10), await users.operator(), await users.creator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
     proved = (await operator.get("/admin/audit")).json()
     assert proved["holds"] is True

@@ -76,8 +76,8 @@ async def test_a_payment_in_another_currency_is_listed_and_credited_by_an_operat
     path = f"/admin/payments/{payment['paymentId']}/settle"
     settled = await operator.post(path, CREDIT)
     assert settled.status_code == 200, settled.text
-    told = {name: settled.json()[name] for name in ("status", "action", "reason", "operatorId")}
-    assert told == {"status": "accepted", **CREDIT, "operatorId": str(operator.user_id)}
+    decision = {name: settled.json()[name] for name in ("status", "action", "reason", "operatorId")}
+    assert decision == {"status": "accepted", **CREDIT, "operatorId": str(operator.user_id)}
     assert (await balance(fan), await status_of(fan, purchase), waiting(shop)) == (100, "paid", 0)
     assert (await operator.post(path, CREDIT)).json() == settled.json()
     check(await operator.post(path, REJECT), 409, "PAYMENT_SETTLED")
@@ -181,8 +181,8 @@ async def test_however_events_and_settlements_race_a_purchase_is_credited_at_mos
         for operator, decision in zip(cycle(operators), (CREDIT, REJECT, CREDIT), strict=False):
             deeds.append(partial(operator.post, path, decision))
         for checkout in (None, None, f"cs_test_another_{number}"):
-            deeds.append(partial(shop.tell, shop.stripe.event(purchase, checkout=checkout)))
-        deeds.append(partial(shop.tell, shop.stripe.event(purchase, "checkout.session.expired")))
+            deeds.append(partial(shop.send_event, shop.stripe.event(purchase, checkout=checkout)))
+        deeds.append(partial(shop.send_event, shop.stripe.event(purchase, "checkout.session.expired")))
     async with trio.open_nursery() as nursery:
         for deed in deeds:
             nursery.start_soon(deed)
@@ -234,7 +234,7 @@ async def test_payments_that_a_server_had_no_time_to_credit_are_credited_by_the_
         patched.setattr(PaymentService, "credit", stop)
         answer = await operator.post(f"/admin/purchases/{purchase['purchaseId']}/settle", CREDIT)
         check(answer, 503, "STORAGE_UNAVAILABLE")
-        assert (await shop.tell(shop.stripe.event(purchase))).status_code == 503
+        assert (await shop.send_event(shop.stripe.event(purchase))).status_code == 503
     assert await balance(fan) == 0
     await shop.context.payments.reconcile()
     assert (await balance(fan), await status_of(fan, purchase)) == (100, "paid")

@@ -22,8 +22,8 @@ async def shop(dsn: str) -> AsyncIterator[Shop]:
         yield opened
 
 
-async def told(shop: Shop, raw: bytes) -> None:
-    answer = await shop.tell(raw)
+async def deliver(shop: Shop, raw: bytes) -> None:
+    answer = await shop.send_event(raw)
     assert (answer.status_code, answer.json()) == (200, {"received": True})
 
 
@@ -55,7 +55,7 @@ async def test_a_chargeback_freezes_the_wallet_until_an_operator_releases_it(sho
     gift = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
     assert (await fan.post("/tips/send", gift)).status_code == 200
     for step, status in (("created", "needs_response"), ("funds_withdrawn", "under_review"), ("closed", "lost")):
-        await told(shop, shop.stripe.dispute(purchase, step, status))
+        await deliver(shop, shop.stripe.dispute(purchase, step, status))
     assert await is_frozen(fan)
     fields = check(await fan.post("/tips/send", gift), 403, "FORBIDDEN")
     assert "frozen" in fields["message"]
@@ -100,13 +100,13 @@ async def test_a_refund_freezes_and_a_larger_one_of_the_same_charge_freezes_agai
     fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
-    await told(shop, shop.stripe.refund(purchase, 100))
+    await deliver(shop, shop.stripe.refund(purchase, 100))
     assert await is_frozen(fan)
     (reversal,) = await reversals(operator, status="open")
     await operator.post(f"/admin/reversals/{reversal['reversalId']}/settle", RELEASE)
-    await told(shop, shop.stripe.refund(purchase, 100))  # again, and an operator has decided about it
+    await deliver(shop, shop.stripe.refund(purchase, 100))  # again, and an operator has decided about it
     assert not await is_frozen(fan)
-    await told(shop, shop.stripe.refund(purchase, 699))
+    await deliver(shop, shop.stripe.refund(purchase, 699))
     assert await is_frozen(fan)
     assert (counted(shop, "refund"), counted(shop, "repeated")) == (2, 1)
 
@@ -116,7 +116,7 @@ async def test_a_wallet_is_frozen_for_as_long_as_one_of_its_reversals_is_open(sh
     for _ in range(2):
         purchase = await shop.buy(fan)
         await shop.pay(purchase)
-        await told(shop, shop.stripe.refund(purchase))
+        await deliver(shop, shop.stripe.refund(purchase))
     held = []
     for reversal in await reversals(operator, status="open"):
         held.append(await is_frozen(fan))
@@ -132,7 +132,7 @@ async def test_a_reversal_of_money_that_was_not_credited_freezes_nobody(shop: Sh
     (payment,) = (await operator.get("/admin/payments", status="open")).json()["items"]
     rejected = {"action": "reject", "reason": "Paid twice"}
     assert (await operator.post(f"/admin/payments/{payment['paymentId']}/settle", rejected)).status_code == 200
-    await told(shop, shop.stripe.refund(purchase, checkout="cs_test_another"))
+    await deliver(shop, shop.stripe.refund(purchase, checkout="cs_test_another"))
     assert not await is_frozen(fan)
     (reversal,) = await reversals(operator)
     assert (reversal["status"], counted(shop, "expected_reversal")) == ("expected", 1)
@@ -141,8 +141,8 @@ async def test_a_reversal_of_money_that_was_not_credited_freezes_nobody(shop: Sh
 async def test_a_reversal_of_an_unknown_payment_waits_for_an_operator(shop: Shop) -> None:
     fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
-    await told(shop, shop.stripe.dispute(purchase))
-    await told(shop, shop.stripe.refund(purchase, metadata={}, payment_intent=None))
+    await deliver(shop, shop.stripe.dispute(purchase))
+    await deliver(shop, shop.stripe.refund(purchase, metadata={}, payment_intent=None))
     assert not await is_frozen(fan)
     found = await reversals(operator, status="open")
     assert [(each["purchaseId"], each["userId"]) for each in found] == [(None, None)] * 2
@@ -161,7 +161,7 @@ async def test_nothing_is_cashed_out_of_a_frozen_wallet_and_no_payout_of_it_is_p
     asked = (await creator.post("/payouts", {"tokens": 10})).json()
     purchase = await shop.buy(creator)
     await shop.pay(purchase)
-    await told(shop, shop.stripe.refund(purchase))
+    await deliver(shop, shop.stripe.refund(purchase))
     check(await creator.post("/payouts", {"tokens": 10}), 403, "FORBIDDEN")
     path = f"/admin/payouts/{asked['payoutId']}"
     check(await operator.post(path, {"status": "paid"}), 403, "FORBIDDEN")
@@ -176,8 +176,8 @@ async def test_a_call_that_runs_ends_with_the_next_block_of_a_frozen_wallet(dsn:
         fan, creator = shop.users.stranger(), await shop.users.creator()
         purchase = await shop.buy(fan)
         await shop.pay(purchase)
-        _, phone, _ = await shop.users.talking(fan, creator)
-        await told(shop, shop.stripe.refund(purchase))
+        _, phone, _ = await shop.users.start_call(fan, creator)
+        await deliver(shop, shop.stripe.refund(purchase))
         ended = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
         assert ended["reason"] == "budget_reached"  # the reason at any spend limit
 
@@ -186,7 +186,7 @@ async def test_credits_and_operators_corrections_are_not_frozen(shop: Shop) -> N
     fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
-    await told(shop, shop.stripe.refund(purchase))
+    await deliver(shop, shop.stripe.refund(purchase))
     await shop.pay(await shop.buy(fan))
     taken = {"userId": str(fan.user_id), "tokens": -100, "reason": "charged back"}
     assert (await operator.post("/admin/credits", taken)).status_code == 201
@@ -202,7 +202,7 @@ async def test_a_users_own_limit_survives_a_freeze_with_its_changes_meanwhile(sh
         await fan.put("/wallet/limits", {"dailySpendLimit": own})
     await shop.context.actor.post([tip(fan.user_id, creator.user_id, 20)])
     before = (await fan.get("/wallet")).json()["limits"]
-    await told(shop, shop.stripe.refund(purchase))
+    await deliver(shop, shop.stripe.refund(purchase))
     during = (await fan.get("/wallet")).json()["limits"]
     assert during["dailySpendLimit"] == before["dailySpendLimit"] == own
     assert (await fan.put("/wallet/limits", {"dailySpendLimit": 30})).json()["dailySpendLimit"] == 30
@@ -229,7 +229,7 @@ async def test_every_posting_under_way_when_a_wallet_freezes_is_booked_before_or
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(pay, tip(fan.user_id, creator.user_id, 1))
-        nursery.start_soon(told, shop, shop.stripe.refund(purchase))
+        nursery.start_soon(deliver, shop, shop.stripe.refund(purchase))
     await pay(tip(fan.user_id, creator.user_id, 1))
     assert outcomes[-1] == "LIMITED" and set(outcomes) <= {"COMMITTED", "LIMITED"}
     assert await balance(fan) == 100 - outcomes.count("COMMITTED")
@@ -244,7 +244,7 @@ async def test_nobody_releases_their_own_wallet_and_only_operators_release(shop:
     operator, other, fan = await shop.users.operator(), await shop.users.operator(), shop.users.stranger()
     purchase = await shop.buy(operator)
     await shop.pay(purchase)
-    await told(shop, shop.stripe.dispute(purchase))
+    await deliver(shop, shop.stripe.dispute(purchase))
     (reversal,) = await reversals(other)
     path = f"/admin/reversals/{reversal['reversalId']}/settle"
     check(await operator.post(path, RELEASE), 403, "FORBIDDEN")
@@ -262,5 +262,5 @@ async def test_nobody_releases_their_own_wallet_and_only_operators_release(shop:
 async def test_a_reversal_that_cannot_be_read_raises_an_alert(shop: Shop) -> None:
     purchase = await shop.buy(shop.users.stranger())
     for wrong in ({"id": ""}, {"amount_refunded": -1}, {"id": "a\0b"}, {"metadata": 5}):
-        check(await shop.tell(shop.stripe.refund(purchase, **wrong)), 403, "FORBIDDEN")
+        check(await shop.send_event(shop.stripe.refund(purchase, **wrong)), 403, "FORBIDDEN")
     assert counted(shop, "unreadable") == 4

@@ -29,7 +29,7 @@ async def ban(operator: Caller, user: Caller, **more: str) -> dict[str, object]:
 
 async def test_a_ban_ends_the_live_call_and_closes_every_session(context: Context, users: Users) -> None:
     fan, creator, operator = await users.fan(), await users.creator(), await users.operator()
-    call_id, fans, creators = await users.talking(fan, creator)
+    call_id, fans, creators = await users.start_call(fan, creator)
     second = await users.phone(fan)
     await ban(operator, fan)
     ended = await trio.to_thread.run_sync(creators.wait_for, "call:ended")
@@ -73,8 +73,8 @@ async def test_a_ban_ends_the_live_stream_of_its_owner_and_evicts_the_user_from_
     await ban(operator, owner)
     await trio.to_thread.run_sync(viewer.wait_for, "stream:ended")
     await trio.to_thread.run_sync(banned.wait_closed)
-    told = {(event["channel"], event["reason"]) for event in banned.all_events("access:revoked")}
-    assert told == {(stream["channel"], "banned") for stream in streams}
+    revoked = {(event["channel"], event["reason"]) for event in banned.all_events("access:revoked")}
+    assert revoked == {(stream["channel"], "banned") for stream in streams}
     shown = [(await other.get(f"/streams/{stream['id']}")).json()["stream"] for stream in streams]
     assert [(stream["status"], stream["endReason"]) for stream in shown] == [("ended", "admin"), ("live", None)]
     room = context.registry.find_channel(streams[1]["channel"])

@@ -30,7 +30,7 @@ NOT_REFUNDED = {"refundedBlocks": 0, "refundedTokens": 0}
 
 async def test_either_party_pauses_and_only_the_one_who_paused_resumes(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
-    call_id, phone, _ = await users.talking(fan, creator)
+    call_id, phone, _ = await users.start_call(fan, creator)
     for _ in range(2):
         paused = await fan.post(f"/billing/{call_id}/pause")
         assert (paused.json()["call"]["status"], paused.json()["call"]["holds"]) == ("paused", ["fan"])
@@ -54,7 +54,7 @@ async def test_a_call_that_has_not_started_cannot_be_paused(users: Users) -> Non
 
 async def test_stop_ends_the_call_and_answers_it_as_it_is_stored(context: Context, users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
-    call_id, _, phone = await users.talking(fan, creator)
+    call_id, _, phone = await users.start_call(fan, creator)
     stopped = await fan.post(f"/billing/{call_id}/stop")
     call = stopped.json()["call"]
     assert (stopped.status_code, call["status"], call["endReason"]) == (200, "ended", "hangup")
@@ -73,7 +73,7 @@ async def test_stop_ends_the_call_and_answers_it_as_it_is_stored(context: Contex
 
 async def test_stop_answers_only_once_the_end_is_stored(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
     fan, creator = await users.fan(), await users.creator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     begun, enough = trio.Event(), trio.Event()
     answers: list[httpx.Response] = []
 
@@ -102,13 +102,13 @@ async def test_stop_answers_only_once_the_end_is_stored(users: Users, monkeypatc
 async def test_with_the_database_away_stop_still_ends_the_call_and_answers_in_time(dsn: str) -> None:
     defaults = settings()
     hurried = msgspec.structs.replace(defaults, http=msgspec.structs.replace(defaults.http, answer_seconds=0.2))
-    async with proxy_to(dsn) as line, running_server(line.dsn, hurried) as context, users_of(context) as users:
+    async with proxy_to(dsn) as proxy, running_server(proxy.dsn, hurried) as context, users_of(context) as users:
         fan, creator = await users.fan(), await users.creator()
-        call_id, _, _ = await users.talking(fan, creator)
-        line.cut()
+        call_id, _, _ = await users.start_call(fan, creator)
+        proxy.cut()
         stopped = await fan.post(f"/billing/{call_id}/stop")
         assert (stopped.status_code, stopped.json()["call"]["endReason"]) == (200, "hangup")
-        await line.mend()
+        await proxy.mend()
 
 
 async def test_stop_while_ringing_is_a_cancel_for_the_fan_and_a_decline_for_the_creator(users: Users) -> None:
@@ -121,7 +121,7 @@ async def test_stop_while_ringing_is_a_cancel_for_the_fan_and_a_decline_for_the_
 
 async def test_ten_stops_at_once_end_the_call_once(context: Context, users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
-    call_id, _, phone = await users.talking(fan, creator)
+    call_id, _, phone = await users.start_call(fan, creator)
     answers: list[httpx.Response] = []
 
     async def stop() -> None:
@@ -142,7 +142,7 @@ async def test_ten_stops_at_once_end_the_call_once(context: Context, users: User
 
 async def test_billing_lists_the_blocks_and_their_sum(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator(120)
-    call_id, phone, _ = await users.talking(fan, creator)
+    call_id, phone, _ = await users.start_call(fan, creator)
     await trio.to_thread.run_sync(lambda: phone.wait_for("block:charged", blockNo=2))
     live = (await fan.get(f"/billing/{call_id}")).json()
     assert live.keys() == {"call", "blocks", "totals", "paidThrough", "secondsLeft"}
@@ -167,14 +167,14 @@ def _check_sums(billing: dict[str, Any]) -> None:
 
 async def test_only_the_fan_sees_how_long_the_tokens_last(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     assert "secondsLeft" in (await fan.get(f"/billing/{call_id}")).json()
     assert "secondsLeft" not in (await creator.get(f"/billing/{call_id}")).json()
 
 
 async def test_history_has_each_block_once_for_its_payer_and_once_for_its_payee(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     blocks = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["blocks"]
     paid = (await fan.get("/billing/history")).json()
     assert paid["total"] == len(paid["items"]) == blocks
@@ -197,7 +197,7 @@ async def test_history_has_each_block_once_for_its_payer_and_once_for_its_payee(
 
 async def test_history_is_filtered(context: Context, users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
     await give(context, fan.user_id, 5)  # it pays for no block, so no trace of it is shown
     hour, now = timedelta(hours=1), datetime.now(UTC)
@@ -219,7 +219,7 @@ async def test_history_is_filtered(context: Context, users: Users) -> None:
 
 async def test_stats_sum_by_day_and_by_counterparty(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     call = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]
     sums = {"blocks": call["blocks"], "tokens": call["tokens"]}
     stats = (await fan.get("/billing/stats")).json()

@@ -238,7 +238,7 @@ async def test_strangers_get_not_found(users: Users) -> None:
 
 async def test_both_parties_see_the_call_as_it_is(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator(60)
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     for party in (fan, creator):
         call = (await party.get(f"/calls/{call_id}")).json()["call"]
         assert (call["status"], call["rateTokensPerMin"], call["blockSeconds"]) == ("active", 60, 1)
@@ -296,7 +296,7 @@ async def test_history_lists_calls_by_role_status_and_time(users: Users) -> None
 
 async def test_stats_sum_calls_in_each_role(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator(60)
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     call = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]
     kept = {"refundedBlocks": 0, "refundedTokens": 0}
     none = {"calls": 0, "answered": 0, "blocks": 0, "tokens": 0, "activeSeconds": 0.0, **kept}
@@ -312,11 +312,11 @@ async def test_stats_sum_calls_in_each_role(users: Users) -> None:
 
 
 async def test_with_the_database_away_every_route_that_needs_it_says_so(dsn: str) -> None:
-    async with proxy_to(dsn) as line, running_server(line.dsn) as context:
+    async with proxy_to(dsn) as proxy, running_server(proxy.dsn) as context:
         async with users_of(context) as users:
             fan, creator = await users.fan(), await users.online_creator()
             await fan.get("/me")
-            line.cut()
+            proxy.cut()
             answers = [
                 await fan.get("/wallet"),
                 await fan.get("/calls/history"),
@@ -325,7 +325,7 @@ async def test_with_the_database_away_every_route_that_needs_it_says_so(dsn: str
             ]
             async with client_of(context) as web:
                 assert (await web.get("/api/config")).status_code == 200
-            await line.mend()
+            await proxy.mend()
             assert (await fan.post("/calls/init", wanted(creator), key="tap")).status_code == 201
     for answer in answers:
         check(answer, 503, "STORAGE_UNAVAILABLE")

@@ -18,13 +18,13 @@ async def test_a_working_server_is_healthy_and_ready(web: httpx.AsyncClient) -> 
 
 
 async def test_with_the_database_away_it_lives_and_is_not_ready(dsn: str) -> None:
-    async with proxy_to(dsn) as line, running_server(line.dsn) as context, client_of(context) as web:
-        line.cut()
+    async with proxy_to(dsn) as proxy, running_server(proxy.dsn) as context, client_of(context) as web:
+        proxy.cut()
         fields = check(await web.get("/readyz"), 503, "STORAGE_UNAVAILABLE")
         assert fields["parts"] == {**ALL_WELL, "database": "failed"}
         assert "database" in fields["message"]
         assert (await web.get("/healthz")).status_code == 200
-        await line.mend()
+        await proxy.mend()
         assert (await web.get("/readyz")).status_code == 200
 
 

@@ -12,28 +12,28 @@ from tests.server.rest.problems import check
 
 async def test_a_tips_context_does_not_reveal_whether_there_is_such_a_call(users: Users) -> None:
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
-    call_id, _, creators = await users.talking(fan, creator)
+    call_id, _, creators = await users.start_call(fan, creator)
     channel = (await fan.get(f"/calls/{call_id}")).json()["call"]["channel"]
 
-    async def told(named: str, asker: Caller, **more: Any) -> dict[str, Any]:
+    async def refusal(named: str, asker: Caller, **more: Any) -> dict[str, Any]:
         body = {"toCreatorId": str(creator.user_id), "amountTokens": 1, "context": {**more}}
         fields = check(await asker.post("/tips/send", body, key=str(uuid4())), 400, "VALIDATION_FAILED")
         return {**fields, "requestId": ""}
 
     nobody = str(uuid4())
-    same = await told(nobody, stranger, callId=nobody)
-    assert await told(call_id, stranger, callId=call_id) == same
-    assert await told(call_id, stranger, streamId=call_id) == same
-    assert await told(call_id, stranger, channel=channel) == same
-    assert await told(call_id, stranger, callId=call_id, channel=channel) == same
+    same = await refusal(nobody, stranger, callId=nobody)
+    assert await refusal(call_id, stranger, callId=call_id) == same
+    assert await refusal(call_id, stranger, streamId=call_id) == same
+    assert await refusal(call_id, stranger, channel=channel) == same
+    assert await refusal(call_id, stranger, callId=call_id, channel=channel) == same
     await trio.to_thread.run_sync(creators.ask_ok, {"type": "call:end", "callId": call_id})
-    assert await told(call_id, stranger, callId=call_id) == same
-    assert await told(nobody, fan, callId=nobody) == same
+    assert await refusal(call_id, stranger, callId=call_id) == same
+    assert await refusal(nobody, fan, callId=nobody) == same
 
 
 async def test_a_used_key_does_not_reveal_whether_there_is_such_a_room(users: Users) -> None:
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 1}
     assert (await stranger.post("/tips/send", body, key="used")).status_code == 200
     for named in (call_id, str(uuid4())):
@@ -50,7 +50,7 @@ async def test_a_used_key_does_not_reveal_whether_there_is_such_a_room(users: Us
 async def test_strangers_commands_do_not_wait_in_a_call(users: Users, context: Context) -> None:
     """Otherwise a full inbox would reveal that there is such a call, and keep its parties from ending it."""
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     (room,) = context.registry.calls()
     offered = []
     monkey = room.inbox.offer

@@ -35,7 +35,7 @@ async def live(creator: Caller, **terms: Any) -> dict[str, Any]:
 async def test_a_stranger_does_not_learn_which_users_tip_in_a_call_or_when(users: Users) -> None:
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan()
     operator = await users.operator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     await tip(fan, creator, 7, callId=call_id)
     channel = (await fan.get(f"/calls/{call_id}")).json()["call"]["channel"]
     hers = {"creatorId": str(creator.user_id)}
@@ -45,11 +45,11 @@ async def test_a_stranger_does_not_learn_which_users_tip_in_a_call_or_when(users
     assert await givers(fan, channel=channel) == [(str(fan.user_id), 7)]
     for asker in (stranger, fan):
         assert await givers(asker, **hers) == []
-    told = []
+    refusals = []
     for named in (channel, "x" * len(channel)):
         fields = check(await stranger.get("/tips/leaderboard", channel=named), 404, "NOT_FOUND")
-        told.append({**fields, "requestId": ""})
-    assert told[0] == told[1]
+        refusals.append({**fields, "requestId": ""})
+    assert refusals[0] == refusals[1]
 
 
 async def test_a_stranger_does_not_learn_which_users_tip_outside_of_any_room(users: Users) -> None:
@@ -109,7 +109,7 @@ async def test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creato
 @pytest.mark.parametrize("parameter", ["callId", "streamId"])
 async def test_a_wrong_cursor_does_not_reveal_whether_there_is_such_a_room(users: Users, parameter: str) -> None:
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     for named in (call_id, str(uuid4())):
         check(await stranger.get("/tips", before="nothing", **{parameter: named}), 400, "VALIDATION_FAILED")
 

@@ -60,8 +60,8 @@ async def test_a_user_who_sends_too_many_requests_learns_when_to_retry(dsn: str)
         client_of(context) as web,
     ):
         finn, cleo = Caller(web, await add_fan(context, 5)), Caller(web, await add_fan(context, 5))
-        told = [(await finn.get("/wallet")).headers["RateLimit"].partition(", ")[2] for _ in range(BURST)]
-        assert told == ['"user";r=2;t=100', '"user";r=1;t=100', '"user";r=0;t=100']
+        remaining = [(await finn.get("/wallet")).headers["RateLimit"].partition(", ")[2] for _ in range(BURST)]
+        assert remaining == ['"user";r=2;t=100', '"user";r=1;t=100', '"user";r=0;t=100']
         answer = await finn.get("/wallet")
         fields = check(answer, 429, "RATE_LIMITED")
         assert answer.headers["Retry-After"] == "100" and fields["retryAfterSeconds"] == 100

@@ -114,7 +114,7 @@ async def test_a_sweep_of_a_server_without_calls_finds_nothing(web: httpx.AsyncC
 
 async def test_a_sweep_asks_every_live_call(users: Users, web: httpx.AsyncClient) -> None:
     fan, creator, other = await users.fan(), await users.creator(), await users.online_creator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     ringing = (await (await users.fan()).post("/calls/init", {"creatorId": str(other.user_id)})).json()["callId"]
     answer = (await sweep(web)).json()
     assert {line["callId"]: (line["success"], line["platformFee"]) for line in answer["results"]} == {
@@ -126,7 +126,7 @@ async def test_a_sweep_asks_every_live_call(users: Users, web: httpx.AsyncClient
 
 async def test_many_sweeps_at_once_charge_nothing_twice(context: Context, users: Users, web: httpx.AsyncClient) -> None:
     fan, creator = await users.fan(), await users.creator()
-    call_id, phone, _ = await users.talking(fan, creator)
+    call_id, phone, _ = await users.start_call(fan, creator)
     answers: list[dict[str, Any]] = []
 
     async def sweep_once() -> None:
@@ -189,7 +189,7 @@ async def test_blocks_that_wait_for_the_database_fail_and_are_charged_once_when_
     async with proxy_to(dsn) as line, running_server(line.dsn, hurried) as context:
         async with users_of(context) as users, client_of(context) as web:
             fan, creator = await users.fan(), await users.creator()
-            call_id, phone, _ = await users.talking(fan, creator)
+            call_id, phone, _ = await users.start_call(fan, creator)
             line.cut()
             await trio.to_thread.run_sync(phone.wait_for, "call:paused")  # a block fell due, and could not be booked
             check(await sweep(web), 503, "STORAGE_UNAVAILABLE")

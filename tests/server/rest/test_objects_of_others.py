@@ -99,7 +99,7 @@ class Scene(NamedTuple):
 @pytest.fixture
 async def scene(context: Context, users: Users) -> Scene:
     fan, creator = await users.fan(1000), await users.creator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1, "context": {"callId": call_id}}
     assert (await fan.post("/tips/send", tip)).status_code == 200
     announced = await creator.post("/streams", {"title": "Soon", "type": "private", "ticketPriceTokens": 5})
@@ -155,9 +155,9 @@ async def test_a_missing_object_looks_like_anothers(scene: Scene) -> None:
     for name, (kind, expected) in BY_PATH.items():
         if expected is Code.NOT_FOUND:
             method, path = name.split()
-            told = []
+            refusals = []
             for object_id in (scene.ids[kind], nobody):
                 place = re.sub(r"\{\w+\}", object_id, path.removeprefix("/api"))
                 fields = (await stranger.ask(method, place)).json()
-                told.append({**fields, "requestId": ""})
-            assert told[0] == told[1], name
+                refusals.append({**fields, "requestId": ""})
+            assert refusals[0] == refusals[1], name

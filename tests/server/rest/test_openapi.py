@@ -102,16 +102,16 @@ def test_an_operation_describes_the_parameters_and_responses_of_its_route(docume
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_an_operation_has_every_error_of_its_route_under_its_status(document: Json, route: Route) -> None:
-    told = set()
+    codes = set()
     for status, response in operation_of(document, route)["responses"].items():
         if status != str(route.status):
             content = resolve(document, response["$ref"])["content"]["application/problem+json"]
             errors = errors_in(content["schema"])
             assert {str(Code[name].status) for name in errors} == {status}
-            told |= errors
-    assert told == {code.name for code in codes_of(route)}
-    assert told >= {code.name for code in route.refuses} | {"RATE_LIMITED", "INTERNAL"}
-    assert ("UNAUTHENTICATED" in told) is (route.needs is not Needs.ANYONE)
+            codes |= errors
+    assert codes == {code.name for code in codes_of(route)}
+    assert codes >= {code.name for code in route.refuses} | {"RATE_LIMITED", "INTERNAL"}
+    assert ("UNAUTHENTICATED" in codes) is (route.needs is not Needs.ANYONE)
 
 
 def test_every_code_that_a_handlers_module_names_is_declared_by_one_of_its_routes() -> None:

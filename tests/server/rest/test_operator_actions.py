@@ -66,7 +66,7 @@ async def test_each_decision_about_a_payment_is_recorded(shop: Shop) -> None:
     buyer, operator = shop.users.stranger(), await shop.users.operator()
     wrong, other = await shop.buy(buyer, "small"), await shop.buy(buyer, "medium")
     for bought in (wrong, other):
-        await shop.tell(shop.stripe.event(bought, amount_total=1))
+        await shop.send_event(shop.stripe.event(bought, amount_total=1))
     payments = {
         each["purchaseId"]: each["paymentId"] for each in (await operator.get("/admin/payments")).json()["items"]
     }
@@ -99,7 +99,7 @@ async def test_a_released_reversal_is_recorded_and_that_it_unfroze_the_wallet(sh
     bought = [await shop.buy(buyer) for _ in range(2)]
     for each in bought:
         await shop.pay(each)
-        await shop.tell(shop.stripe.refund(each))
+        await shop.send_event(shop.stripe.refund(each))
     reversals = [each["reversalId"] for each in (await operator.get("/admin/reversals")).json()["items"]]
     for reversal in reversals:
         body = {"action": "release", "reason": "cleared up"}
@@ -194,7 +194,7 @@ async def test_nobody_settles_their_own_payout(shop: Shop) -> None:
 async def test_nobody_settles_their_own_purchase_in_either_way(shop: Shop) -> None:
     operator = await shop.users.operator()
     bought = await shop.buy(operator)
-    await shop.tell(shop.stripe.event(bought, amount_total=1))
+    await shop.send_event(shop.stripe.event(bought, amount_total=1))
     payment = (await operator.get("/admin/payments")).json()["items"][0]["paymentId"]
     for action in ("credit", "reject"):
         body = {"action": action, "reason": "for me"}

@@ -128,7 +128,7 @@ async def test_tips_sales_and_cash_out_are_counted_once_however_often_they_are_r
 
 async def test_calls_and_their_lengths(shop: Shop) -> None:
     fan, creator, operator = await shop.users.fan(1000), await shop.users.creator(), await shop.users.operator()
-    call_id, _, _ = await shop.users.talking(fan, creator)
+    call_id, _, _ = await shop.users.start_call(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
     active = (await fan.get(f"/billing/{call_id}")).json()["totals"]["activeSeconds"]
     rung = await fan.post("/calls/init", {"creatorId": str(creator.user_id)})

@@ -54,7 +54,7 @@ async def test_an_event_without_a_recent_signature_of_the_provider_moves_nothing
         "t=٣,v1=é",
         "v1=" + ",v1=" * 2000,
     ):
-        answer = await shop.tell(raw, sign=sign)
+        answer = await shop.send_event(raw, sign=sign)
         check(answer, 403, "FORBIDDEN")
     assert await balance(fan) == 0
     assert await counted(shop, "refused") == 14
@@ -65,7 +65,7 @@ async def test_one_of_several_signatures_suffices_and_five_minutes_are_allowed(s
     for ago, others in ((0, ""), (290, ""), (-290, ""), (0, ",v1=" + "0" * 64)):
         raw = shop.stripe.event(await shop.buy(fan))
         moment, _, rest = signature(raw, time.time() - ago).partition(",")
-        assert (await shop.tell(raw, sign=f"{moment}{others},{rest}")).status_code == 200
+        assert (await shop.send_event(raw, sign=f"{moment}{others},{rest}")).status_code == 200
     assert await balance(fan) == 400
 
 
@@ -78,7 +78,7 @@ async def test_without_a_secret_the_webhook_refuses_everything(context: Context,
 
 async def test_a_signed_event_that_cannot_be_read_is_refused(shop: Shop) -> None:
     for raw in (b"", b"[]", b'{"id": 5, "type": "x"}', b'{"id": "e", "type": "%s"}' % PAID.encode(), b"\xff"):
-        check(await shop.tell(raw), 403, "FORBIDDEN")
+        check(await shop.send_event(raw), 403, "FORBIDDEN")
     assert (await counted(shop, "unreadable"), await counted(shop, "refused")) == (5, 0)
 
 
@@ -90,7 +90,7 @@ async def test_a_signed_event_that_cannot_be_read_is_refused(shop: Shop) -> None
 async def test_a_signed_payment_that_the_database_cannot_store_is_refused_and_raises_an_alert(
     shop: Shop, wrong: dict[str, Any]
 ) -> None:
-    check(await shop.tell(shop.stripe.event(await shop.buy(shop.users.stranger()), **wrong)), 403, "FORBIDDEN")
+    check(await shop.send_event(shop.stripe.event(await shop.buy(shop.users.stranger()), **wrong)), 403, "FORBIDDEN")
     assert await counted(shop, "unreadable") == 1
 
 
@@ -108,10 +108,10 @@ async def test_a_large_event_of_another_type_is_acknowledged_and_so_is_a_large_p
     fan = shop.users.stranger()
     raw = shop.stripe.event(await shop.buy(fan), "invoice.paid", lines="x" * 900_000)
     assert len(raw) > 900_000
-    answer = await shop.tell(raw)
+    answer = await shop.send_event(raw)
     assert (answer.status_code, answer.json()) == (200, {"received": True})
     assert await balance(fan) == 0
-    check(await shop.tell(raw, sign=signature(raw + b" ", time.time())), 403, "FORBIDDEN")
+    check(await shop.send_event(raw, sign=signature(raw + b" ", time.time())), 403, "FORBIDDEN")
     await shop.pay(await shop.buy(fan), line_items="x" * 100_000)
     assert await balance(fan) == 100
 
@@ -143,11 +143,11 @@ async def test_the_number_of_large_events_in_memory_is_bounded_and_payments_do_n
     await all_in_hand.wait()
     answers: list[httpx.Response] = []
 
-    async def tell() -> None:
-        answers.append(await shop.tell(large))
+    async def send() -> None:
+        answers.append(await shop.send_event(large))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tell)
+        nursery.start_soon(send)
         await shop.pay(purchase)
         assert answers == []
         for stream in half_sent:

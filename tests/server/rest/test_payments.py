@@ -32,8 +32,8 @@ async def counted(shop: Shop, outcome: str) -> float:
 async def waiting(shop: Shop) -> dict[str, int]:
     """Return how many payments wait for an operator, by problem, from /metrics."""
     lines = shop.context.metrics.exposition().decode().splitlines()
-    told = (line.partition('halfminute_payments_open{problem="')[2].partition('"} ') for line in lines)
-    return {problem: int(float(count)) for problem, _, count in told if problem}
+    gauges = (line.partition('halfminute_payments_open{problem="')[2].partition('"} ') for line in lines)
+    return {problem: int(float(count)) for problem, _, count in gauges if problem}
 
 
 async def test_a_paid_purchase_is_credited_and_its_buyer_is_notified(shop: Shop) -> None:
@@ -58,12 +58,12 @@ async def test_fifty_events_at_once_of_one_purchase_credit_it_once(shop: Shop) -
     events = [shop.stripe.event(purchase, PAID if i % 2 else PAID_LATER, id=f"evt_{i // 4}") for i in range(50)]
     answers: list[httpx.Response] = []
 
-    async def tell(raw: bytes) -> None:
-        answers.append(await shop.tell(raw))
+    async def send(raw: bytes) -> None:
+        answers.append(await shop.send_event(raw))
 
     async with trio.open_nursery() as nursery:
         for raw in events:
-            nursery.start_soon(tell, raw)
+            nursery.start_soon(send, raw)
     assert [answer.status_code for answer in answers] == [200] * 50
     assert await balance(fan) == 100
     row = await shop.context.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", TOKEN_SALES)
@@ -195,7 +195,7 @@ async def test_two_checkouts_of_one_purchase_that_are_paid_at_once_are_one_credi
         events += [shop.stripe.event(purchase), shop.stripe.event(purchase, checkout=f"cs_test_another_{number}")]
     async with trio.open_nursery() as nursery:
         for raw in events:
-            nursery.start_soon(shop.tell, raw)
+            nursery.start_soon(shop.send_event, raw)
     assert await balance(fan) == 1000
     assert (await counted(shop, "credited"), await counted(shop, "paid_twice")) == (10, 10)
     await shop.check_ledger()
@@ -213,7 +213,7 @@ async def test_two_payments_of_one_purchase_wait_for_each_other_before_either_is
     )
     async with trio.open_nursery() as nursery:
         for raw in (shop.stripe.event(purchase), shop.stripe.event(purchase, checkout="cs_test_another")):
-            nursery.start_soon(shop.tell, raw)
+            nursery.start_soon(shop.send_event, raw)
         with trio.fail_after(10):
             while len(await shop.context.postgres.fetch(waiting)) < 2:
                 await trio.lowlevel.checkpoint()
@@ -257,4 +257,4 @@ async def test_a_checkout_without_any_event_expires_and_can_be_paid_all_the_same
 async def test_a_server_that_drains_has_the_event_sent_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = shop.stripe.event(await shop.buy(shop.users.stranger()))
     monkeypatch.setattr(shop.context, "draining", True)
-    check(await shop.tell(raw), 503, "DRAINING")
+    check(await shop.send_event(raw), 503, "DRAINING")

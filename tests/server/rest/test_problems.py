@@ -70,8 +70,8 @@ async def test_an_internal_error_reveals_nothing_to_the_client_and_is_logged_in_
     with structlog.testing.capture_logs([merge_contextvars]) as logged:
         answer = await fan.get("/wallet")
     fields = check(answer, 500, "INTERNAL")
-    told = json.dumps([fields, dict(answer.headers)])
-    assert not any(word in told for word in ("secret", "passwd", "RuntimeError", "Traceback", ".py"))
+    text = json.dumps([fields, dict(answer.headers)])
+    assert not any(word in text for word in ("secret", "passwd", "RuntimeError", "Traceback", ".py"))
     assert [(line["event"], line["request_id"], line["user"], line["rule"]) for line in logged] == [
         (event, fields["requestId"], str(fan.user_id), "/api/wallet") for event in ("http.fault", "http.answered")
     ]

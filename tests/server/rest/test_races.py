@@ -91,7 +91,7 @@ async def test_stop_and_pause_and_the_last_block_at_once_end_in_one_state(
     context: Context, users: Users, offset: float
 ) -> None:
     fan, creator = await users.fan(2 * BLOCK_TOKENS), await users.creator(RATE)
-    call_id, phone, _ = await users.talking(fan, creator)
+    call_id, phone, _ = await users.start_call(fan, creator)
     await _until_due(phone, offset)
     pause, stop = (
         partial(each.post, f"/billing/{call_id}/{what}") for each, what in ((fan, "pause"), (creator, "stop"))
@@ -116,7 +116,7 @@ async def test_a_tip_and_a_ticket_and_a_block_for_the_same_last_tokens_are_one_o
 ) -> None:
     fan, creator, other = await users.fan(2 * BLOCK_TOKENS), await users.creator(RATE), await users.creator()
     stream = await _ticketed(other, BLOCK_TOKENS)
-    _, phone, _ = await users.talking(fan, creator)
+    _, phone, _ = await users.start_call(fan, creator)
     body = {"toCreatorId": str(other.user_id), "amountTokens": BLOCK_TOKENS}
     await _until_due(phone, offset)
     asked = [partial(fan.post, "/tips/send", body), partial(fan.post, f"/streams/{stream}/tickets")]

@@ -93,7 +93,7 @@ async def test_a_creator_with_too_little_refunds_the_balance_and_losses_the_rest
 
 async def test_a_call_is_refunded_with_all_its_blocks(context: Context, users: Users) -> None:
     fan, creator, operator = await users.fan(100), await users.creator(60), await users.operator()
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     tokens = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["tokens"]
     answer = await operator.post(REFUNDS, {"callId": call_id, "reason": "sorry"})
     assert (answer.json()["tokens"], answer.json()["fromCreator"]) == (tokens, tokens)

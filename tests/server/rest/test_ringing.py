@@ -12,7 +12,7 @@ from domain.ids import CallId
 from server.context import Context
 from tests.server.rest.conftest import Caller, Users, users_of
 from tests.server.rest.problems import check
-from tests.server.rest.test_call_exploits import balance, end, hear, ring
+from tests.server.rest.test_call_exploits import balance, end, receive, ring
 from tests.support.clients import PATIENCE_SECONDS, Phone
 from tests.support.servers import running_server, settings
 
@@ -40,7 +40,7 @@ async def test_all_sessions_of_both_receive_the_ringing_and_the_first_accept_win
     phones = await phones_of(users, fan, creator)
     rung = await ring(fan, creator)
     for phone in phones:
-        assert (await hear(phone, "call:ringing", callId=rung["callId"]))["channel"] == rung["channel"]
+        assert (await receive(phone, "call:ringing", callId=rung["callId"]))["channel"] == rung["channel"]
     accept = {"type": "call:accept", "callId": rung["callId"]}
     answers: list[dict[str, Any]] = []
 
@@ -53,7 +53,7 @@ async def test_all_sessions_of_both_receive_the_ringing_and_the_first_accept_win
     assert sorted(answer["type"] for answer in answers) == ["error", "ok"]
     assert [answer["error"] for answer in answers if answer["type"] == "error"] == ["CALL_NOT_ACTIVE"]
     for phone in phones:
-        assert (await hear(phone, "call:accepted", callId=rung["callId"]))["channel"] == rung["channel"]
+        assert (await receive(phone, "call:accepted", callId=rung["callId"]))["channel"] == rung["channel"]
 
 
 async def test_a_call_that_nobody_answers_is_missed_costs_nothing_and_is_followed_by_a_cooldown(dsn: str) -> None:
@@ -62,7 +62,7 @@ async def test_a_call_that_nobody_answers_is_missed_costs_nothing_and_is_followe
         phones = await phones_of(users, fan, creator)
         call_id = (await ring(fan, creator))["callId"]
         for phone in phones:
-            await hear(phone, "call:missed", callId=call_id)
+            await receive(phone, "call:missed", callId=call_id)
         call = (await fan.get(f"/calls/{call_id}")).json()["call"]
         assert (call["endReason"], call["startedAt"], call["tokens"]) == ("missed", None, 0)
         assert await balance(fan) == 100
@@ -99,7 +99,7 @@ async def test_sessions_that_never_joined_receive_the_end_of_a_call(dsn: str, ac
         await in_thread(inside.ask_ok, {"type": "call:accept", "callId": call_id})
         await act(users, fan, creator, call_id)
         for phone in (inside, *outside):
-            ended = await hear(phone, "call:ended", callId=call_id)
+            ended = await receive(phone, "call:ended", callId=call_id)
             figures = {"channel": channel, "reason": reason, "blocks": 0, "tokens": 0, "activeSeconds": 0}
             assert figures.items() <= ended.items()
             assert ("seq" in ended) is (phone is inside), "private events have no numbers"
@@ -112,7 +112,7 @@ async def test_an_invited_creator_is_notified_that_an_operator_ended_the_ringing
     fans, _, _, _ = await phones_of(users, fan, creator)
     call_id = (await ring(fan, creator))["callId"]
     await operator.post("/admin/bans", {"userId": str(creator.user_id), "reason": "rude"})
-    assert (await hear(fans, "call:ended", callId=call_id))["reason"] == "admin"
+    assert (await receive(fans, "call:ended", callId=call_id))["reason"] == "admin"
 
 
 @pytest.mark.parametrize("accepted", [False, True])
@@ -124,15 +124,15 @@ async def test_a_session_that_had_no_connection_receives_the_end_of_a_call_once_
     call_id = (await ring(fan, creator))["callId"]
     if accepted:
         await in_thread(creators.ask_ok, {"type": "call:accept", "callId": call_id})
-        await hear(fans, "call:accepted", callId=call_id)
+        await receive(fans, "call:accepted", callId=call_id)
     await in_thread(fans.lose_network)
     await end(creator, call_id)
     await in_thread(lambda: fans.open(resume=True))
     assert fans.ready["resumed"]
     if accepted:
-        assert (await hear(fans, "call:ended", callId=call_id))["reason"] == "creator_ended"
+        assert (await receive(fans, "call:ended", callId=call_id))["reason"] == "creator_ended"
     else:
-        await hear(fans, "call:declined", callId=call_id)
+        await receive(fans, "call:declined", callId=call_id)
 
 
 async def test_an_end_that_a_session_surely_received_is_not_sent_again(dsn: str) -> None:
@@ -143,10 +143,10 @@ async def test_an_end_that_a_session_surely_received_is_not_sent_again(dsn: str)
         fan, creator = await users.fan(), await users.creator()
         fans, _ = await users.phone(fan), await users.phone(creator)
         await end(creator, (await ring(fan, creator))["callId"])
-        await hear(fans, "call:declined")
-        session, told_at = context.sessions.of(fan.user_id)[0], trio.current_time()
+        await receive(fans, "call:declined")
+        session, declined_at = context.sessions.of(fan.user_id)[0], trio.current_time()
         with trio.fail_after(PATIENCE_SECONDS):
-            while session.received_at < told_at + DEAD_SECONDS:  # noqa: ASYNC110  # reason: a pong sets no event
+            while session.received_at < declined_at + DEAD_SECONDS:  # noqa: ASYNC110  # reason: a pong sets no event
                 await trio.sleep(0.05)
         await in_thread(fans.lose_network)
         await in_thread(lambda: fans.open(resume=True))
@@ -155,17 +155,17 @@ async def test_an_end_that_a_session_surely_received_is_not_sent_again(dsn: str)
 
 
 @pytest.mark.parametrize(
-    ("by_fan", "told", "reason"), [(True, "call:cancelled", "cancelled"), (False, "call:declined", "declined")]
+    ("by_fan", "event_type", "reason"), [(True, "call:cancelled", "cancelled"), (False, "call:declined", "declined")]
 )
 async def test_ending_a_call_that_rings_cancels_or_declines_it(
-    users: Users, by_fan: bool, told: str, reason: str
+    users: Users, by_fan: bool, event_type: str, reason: str
 ) -> None:
     fan, creator = await users.fan(), await users.creator()
     phones = [await users.phone(fan), await users.phone(creator)]
     call_id = (await ring(fan, creator))["callId"]
     await in_thread(phones[0 if by_fan else 1].ask_ok, {"type": "call:end", "callId": call_id})
     for phone in phones:
-        await hear(phone, told, callId=call_id)
+        await receive(phone, event_type, callId=call_id)
     assert (await fan.get(f"/calls/{call_id}")).json()["call"]["endReason"] == reason
 
 
@@ -189,7 +189,7 @@ async def test_after_a_paid_block_a_cancelled_call_is_the_first_one_again(users:
     fan, creator = await users.fan(), await users.creator()
     await users.phone(creator)
     await end(fan, (await ring(fan, creator))["callId"])
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     await end(fan, call_id)
     await end(fan, (await ring(fan, creator))["callId"])
     await ring(fan, creator)
@@ -218,7 +218,7 @@ async def test_the_rate_of_the_first_ring_counts_to_the_end_of_the_call(users: U
     for phone in (fans, creators):
         await in_thread(phone.join, rung["channel"])
     for number in (1, 2):
-        assert (await hear(fans, "block:charged", blockNo=number))["tokens"] == 1
+        assert (await receive(fans, "block:charged", blockNo=number))["tokens"] == 1
     call = await end(fan, rung["callId"])
     assert call["rateTokensPerMin"] == 60
     assert (await ring(await users.fan(1000), creator))["minRequired"] == 100
@@ -236,7 +236,7 @@ async def test_block_length_and_rounding_of_the_first_ring_outlast_a_change_of_t
             await in_thread(creators.ask_ok, {"type": "call:accept", "callId": rung["callId"]})
             for phone in (fans, creators):
                 await in_thread(phone.join, rung["channel"])
-            tokens = [(await hear(fans, "block:charged", blockNo=number))["tokens"] for number in (1, 2, 3)]
+            tokens = [(await receive(fans, "block:charged", blockNo=number))["tokens"] for number in (1, 2, 3)]
             assert tokens == [1, 0, 0], "a second costs its share of two tokens a minute"
 
 

@@ -92,8 +92,8 @@ async def test_no_route_accepts_an_invalid_token_or_reveals_an_internal_reason(
                 if route in GUARDED:
                     check(answer, 401, "UNAUTHENTICATED")
                     assert answer.headers["WWW-Authenticate"].startswith('Bearer error="invalid_token"')
-                    told = answer.text + str(answer.headers)
-                    assert not [word for word in INSIDE if word in told], f"{route.method} {route.path}: {told}"
+                    text = answer.text + str(answer.headers)
+                    assert not [word for word in INSIDE if word in text], f"{route.method} {route.path}: {text}"
                 assert answer.status_code < 500
     assert await guarded_server.postgres.fetchrow("SELECT 1 FROM users WHERE supabase_id = $1", SOMEBODY) is None
 

@@ -16,7 +16,7 @@ from tests.support.servers import give
 
 async def test_the_wallet_sums_earnings_and_spendings(users: Users) -> None:
     fan, creator = await users.fan(100), await users.creator(60)
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     tokens = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["tokens"]
     assert tokens >= 1
     limits = {"dailySpendLimit": None}
@@ -47,7 +47,7 @@ async def test_the_wallet_sums_earnings_and_spendings(users: Users) -> None:
 
 async def test_the_statement_has_every_entry_with_the_balance_after_it(context: Context, users: Users) -> None:
     fan, creator = await users.fan(100), await users.creator(60)
-    call_id, _, _ = await users.talking(fan, creator)
+    call_id, _, _ = await users.start_call(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
     await give(context, fan.user_id, 5)
     entries = (await fan.get("/wallet/ledger")).json()["items"]

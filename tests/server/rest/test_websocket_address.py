@@ -39,7 +39,7 @@ FORWARDED_FOR: list[tuple[Headers, str]] = [
         "wss://live.example/ws",
     ),
 ]
-NOT_TOLD: list[Headers] = [
+IGNORED: list[Headers] = [
     {},
     {"X-Forwarded-For": "198.51.100.7"},
     {"X-Forwarded-Proto": "gopher"},
@@ -52,7 +52,7 @@ NOT_TOLD: list[Headers] = [
 ]
 
 
-async def told(web: httpx.AsyncClient, headers: Headers) -> str:
+async def address_for(web: httpx.AsyncClient, headers: Headers) -> str:
     answer = await web.get("/api/config", headers={"Host": "calls.example", **headers})
     return str(answer.json()["websocketUrl"])
 
@@ -61,9 +61,9 @@ async def test_a_trusted_proxy_reports_how_it_was_reached(dsn: str) -> None:
     wanted = with_section("server", trusted_proxies=("127.0.0.0/8",))
     async with running_server(dsn, wanted) as context, client_of(context) as web:
         for headers, expected in FORWARDED_FOR:
-            assert await told(web, headers) == expected
-        for headers in NOT_TOLD:
-            assert await told(web, headers) == f"ws://calls.example:{context.websocket_port}/ws", headers
+            assert await address_for(web, headers) == expected
+        for headers in IGNORED:
+            assert await address_for(web, headers) == f"ws://calls.example:{context.websocket_port}/ws", headers
 
 
 async def test_a_proxy_that_writes_forwarded_reports_it_there(dsn: str) -> None:
@@ -75,15 +75,15 @@ async def test_a_proxy_that_writes_forwarded_reports_it_there(dsn: str) -> None:
             ("for=1.2.3.4;proto=https;host=evil.example, for=198.51.100.7;proto=http", "ws://calls.example/ws"),
             ("for=198.51.100.7;proto=https;host=live.example, for=127.0.0.9;proto=http", "wss://live.example/ws"),
         ):
-            assert await told(web, {"Forwarded": written}) == expected, written
+            assert await address_for(web, {"Forwarded": written}) == expected, written
         passed_on = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}
-        assert await told(web, passed_on) == f"ws://calls.example:{context.websocket_port}/ws"
+        assert await address_for(web, passed_on) == f"ws://calls.example:{context.websocket_port}/ws"
 
 
 async def test_an_untrusted_peers_header_is_ignored(context: Context) -> None:
     async with client_of(context) as web:
         for headers, _ in FORWARDED_FOR:
-            assert await told(web, headers) == f"ws://calls.example:{context.websocket_port}/ws", headers
+            assert await address_for(web, headers) == f"ws://calls.example:{context.websocket_port}/ws", headers
 
 
 async def test_a_public_address_overrides_a_proxys_header(dsn: str) -> None:
@@ -91,7 +91,10 @@ async def test_a_public_address_overrides_a_proxys_header(dsn: str) -> None:
     trusting = with_section("server", trusted_proxies=("127.0.0.0/8",))
     wanted = msgspec.structs.replace(trusting, websocket=ours.websocket)
     async with running_server(dsn, wanted) as context, client_of(context) as web:
-        assert await told(web, {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "b.example"}) == "wss://a.example/ws"
+        assert (
+            await address_for(web, {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "b.example"})
+            == "wss://a.example/ws"
+        )
 
 
 async def test_the_websockets_own_document_names_the_same_address(dsn: str) -> None:

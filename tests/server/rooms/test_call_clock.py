@@ -23,11 +23,11 @@ RATE, BLOCK = 60, 30  # tokens a minute, and a block's tokens
 
 
 @pytest.fixture
-def by_hand(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
+def hand_clock(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
     return mock_clock
 
 
-class Talk:
+class VirtualCall:
     """A call whose first block is paid, on a clock that stands still until the test advances it."""
 
     def __init__(self, context: Context, clock: trio.testing.MockClock, fan: Phone, creator: Phone) -> None:
@@ -56,7 +56,7 @@ class Talk:
         await wait_quiet(self.context)
         return joined
 
-    async def call(self) -> dict[str, Any]:
+    async def view(self) -> dict[str, Any]:
         fields: dict[str, Any] = (await in_thread(self.fan.http.get, f"/calls/{self.call_id}")).json()["call"]
         return fields
 
@@ -72,169 +72,171 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking(
+async def virtual_call(
     clock: trio.testing.MockClock, dsn: str, tokens: int = 1000, terms: dict[str, Any] | None = None, **rules: Any
-) -> AsyncIterator[Talk]:
+) -> AsyncIterator[VirtualCall]:
     async with server_on(clock, dsn, settings(block_seconds=30, **rules)) as context:
         fan, creator = await add_fan(context, tokens), await add_creator(context, RATE)
         async with online(context, fan) as fans, online(context, creator) as creators:
-            talk = Talk(context, clock, fans, creators)
-            await talk.begin(**(terms or {}))
-            yield talk
+            call = VirtualCall(context, clock, fans, creators)
+            await call.begin(**(terms or {}))
+            yield call
 
 
 # Pauses
 
 
-async def test_hand_pauses_of_one_party_add_up_and_end_the_call(dsn: str, by_hand: trio.testing.MockClock) -> None:
-    async with talking(by_hand, dsn, pause_limit_seconds=60) as talk:
-        for party, seconds in ((talk.creator, 25), (talk.fan, 50), (talk.creator, 25)):
-            await talk.act(party, "pause")
-            await talk.wait(seconds)
-            await talk.act(party, "resume")
-        assert (await talk.call())["status"] == "active", "neither has paused for the whole minute"
-        await talk.act(talk.creator, "pause")
-        await talk.wait(9)
-        assert (await talk.call())["status"] == "paused"
-        await talk.wait(2)
-        assert (await talk.ended(talk.fan))[0] == "pause_limit"
+async def test_hand_pauses_of_one_party_add_up_and_end_the_call(dsn: str, hand_clock: trio.testing.MockClock) -> None:
+    async with virtual_call(hand_clock, dsn, pause_limit_seconds=60) as call:
+        for party, seconds in ((call.creator, 25), (call.fan, 50), (call.creator, 25)):
+            await call.act(party, "pause")
+            await call.wait(seconds)
+            await call.act(party, "resume")
+        assert (await call.view())["status"] == "active", "neither has paused for the whole minute"
+        await call.act(call.creator, "pause")
+        await call.wait(9)
+        assert (await call.view())["status"] == "paused"
+        await call.wait(2)
+        assert (await call.ended(call.fan))[0] == "pause_limit"
 
 
 async def test_a_fan_with_low_funds_has_no_deadline_until_the_pause_is_over(
-    dsn: str, by_hand: trio.testing.MockClock
+    dsn: str, hand_clock: trio.testing.MockClock
 ) -> None:
-    async with talking(by_hand, dsn) as talk:
-        await talk.act(talk.creator, "pause")
-        await take_all_but(talk.context, talk.fan.user_id, 5)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
-        low = await in_thread(talk.fan.wait_for, "balance:low")
+    async with virtual_call(hand_clock, dsn) as call:
+        await call.act(call.creator, "pause")
+        await take_all_but(call.context, call.fan.user_id, 5)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
+        low = await in_thread(call.fan.wait_for, "balance:low")
         assert (low["endsAt"], low["balance"], low["required"]) == (None, 5, BLOCK)
         assert 29 < low["secondsLeft"] <= 30
-        await talk.act(talk.creator, "resume")
-        assert (await in_thread(talk.fan.wait_for, "balance:low"))["endsAt"] is not None
-        await give(talk.context, talk.fan.user_id, BLOCK)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
-        assert (await in_thread(talk.fan.wait_for, "balance:ok"))["balance"] == 5 + BLOCK
+        await call.act(call.creator, "resume")
+        assert (await in_thread(call.fan.wait_for, "balance:low"))["endsAt"] is not None
+        await give(call.context, call.fan.user_id, BLOCK)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
+        assert (await in_thread(call.fan.wait_for, "balance:ok"))["balance"] == 5 + BLOCK
 
 
 # Absences
 
 
 async def test_the_clock_runs_on_for_the_grace_when_a_fan_leaves_without_hanging_up(
-    dsn: str, by_hand: trio.testing.MockClock
+    dsn: str, hand_clock: trio.testing.MockClock
 ) -> None:
-    async with talking(by_hand, dsn) as talk:
-        await talk.wait(5)
-        await talk.leave(talk.fan)
-        await talk.wait(9)
-        assert (await talk.call())["status"] == "active"
-        await talk.wait(2)
-        assert (await talk.call())["holds"] == ["absent:fan"]
-        assert (await in_thread(talk.creator.wait_for, "call:paused"))["holds"] == ["absent:fan"]
-        await talk.join(talk.fan)
-        assert (await talk.call())["status"] == "active"
-        await talk.wait(14)
-        assert len(talk.creator.all_events("block:charged")) == 1, "15 of the 30 paid seconds were left"
-        await talk.wait(2)
-        await in_thread(lambda: talk.creator.wait_for("block:charged", blockNo=2))
+    async with virtual_call(hand_clock, dsn) as call:
+        await call.wait(5)
+        await call.leave(call.fan)
+        await call.wait(9)
+        assert (await call.view())["status"] == "active"
+        await call.wait(2)
+        assert (await call.view())["holds"] == ["absent:fan"]
+        assert (await in_thread(call.creator.wait_for, "call:paused"))["holds"] == ["absent:fan"]
+        await call.join(call.fan)
+        assert (await call.view())["status"] == "active"
+        await call.wait(14)
+        assert len(call.creator.all_events("block:charged")) == 1, "15 of the 30 paid seconds were left"
+        await call.wait(2)
+        await in_thread(lambda: call.creator.wait_for("block:charged", blockNo=2))
 
 
 async def test_a_block_that_falls_due_in_the_fans_absence_is_charged_only_on_return(
-    dsn: str, by_hand: trio.testing.MockClock
+    dsn: str, hand_clock: trio.testing.MockClock
 ) -> None:
-    async with talking(by_hand, dsn) as talk:
-        await talk.wait(26)
-        await talk.leave(talk.fan)
-        await talk.wait(6)
-        assert (await talk.call())["holds"] == ["absent:fan"]
-        await talk.wait(20)
-        assert len(talk.creator.all_events("block:charged")) == 1
-        await talk.join(talk.fan)
-        await in_thread(lambda: talk.creator.wait_for("block:charged", blockNo=2))
+    async with virtual_call(hand_clock, dsn) as call:
+        await call.wait(26)
+        await call.leave(call.fan)
+        await call.wait(6)
+        assert (await call.view())["holds"] == ["absent:fan"]
+        await call.wait(20)
+        assert len(call.creator.all_events("block:charged")) == 1
+        await call.join(call.fan)
+        await in_thread(lambda: call.creator.wait_for("block:charged", blockNo=2))
 
 
 async def test_a_drop_counts_through_hand_pauses_until_its_party_is_lost(
-    dsn: str, by_hand: trio.testing.MockClock
+    dsn: str, hand_clock: trio.testing.MockClock
 ) -> None:
-    async with talking(by_hand, dsn) as talk:
-        await talk.act(talk.creator, "pause")
-        await talk.leave(talk.fan)
-        await talk.wait(30)
-        await talk.act(talk.creator, "resume")
-        await talk.act(talk.creator, "pause")
-        await talk.wait(29)
-        assert (await talk.call())["status"] == "paused"
-        await talk.wait(2)
-        assert await talk.ended() == ("peer_lost", 1)
+    async with virtual_call(hand_clock, dsn) as call:
+        await call.act(call.creator, "pause")
+        await call.leave(call.fan)
+        await call.wait(30)
+        await call.act(call.creator, "resume")
+        await call.act(call.creator, "pause")
+        await call.wait(29)
+        assert (await call.view())["status"] == "paused"
+        await call.wait(2)
+        assert await call.ended() == ("peer_lost", 1)
 
 
 async def test_a_creator_whose_session_has_no_connection_is_absent_at_once_and_resumes(
-    dsn: str, by_hand: trio.testing.MockClock
+    dsn: str, hand_clock: trio.testing.MockClock
 ) -> None:
-    async with talking(by_hand, dsn) as talk:
-        await talk.wait(5)
-        await in_thread(talk.creator.lose_network)
-        assert (await in_thread(talk.fan.wait_for, "call:paused"))["holds"] == ["absent:creator"]
-        await talk.wait(40)
-        await in_thread(lambda: talk.creator.open(resume=True))
-        await in_thread(talk.fan.wait_for, "call:resumed")
-        await talk.wait(24)
-        assert len(talk.fan.all_events("block:charged")) == 1
-        await talk.wait(2)
-        await in_thread(lambda: talk.fan.wait_for("block:charged", blockNo=2))
+    async with virtual_call(hand_clock, dsn) as call:
+        await call.wait(5)
+        await in_thread(call.creator.lose_network)
+        assert (await in_thread(call.fan.wait_for, "call:paused"))["holds"] == ["absent:creator"]
+        await call.wait(40)
+        await in_thread(lambda: call.creator.open(resume=True))
+        await in_thread(call.fan.wait_for, "call:resumed")
+        await call.wait(24)
+        assert len(call.fan.all_events("block:charged")) == 1
+        await call.wait(2)
+        await in_thread(lambda: call.fan.wait_for("block:charged", blockNo=2))
 
 
 async def test_a_creator_who_is_present_only_around_each_block_is_paid_for_that_time_alone(
-    dsn: str, by_hand: trio.testing.MockClock
+    dsn: str, hand_clock: trio.testing.MockClock
 ) -> None:
     """The creator leaves right after each charge, and returns shortly before the next block would be due."""
-    async with talking(by_hand, dsn) as talk:
+    async with virtual_call(hand_clock, dsn) as call:
         for _ in range(4):
-            await talk.wait(0.2)
-            await talk.leave(talk.creator)
-            await talk.wait(29.6)
-            await talk.join(talk.creator)
-            await talk.wait(0.2)
-        await talk.act(talk.fan, "end")
-        assert await talk.ended() == ("hangup", 1)
-        assert await in_thread(talk.creator.balance) == BLOCK
+            await call.wait(0.2)
+            await call.leave(call.creator)
+            await call.wait(29.6)
+            await call.join(call.creator)
+            await call.wait(0.2)
+        await call.act(call.fan, "end")
+        assert await call.ended() == ("hangup", 1)
+        assert await in_thread(call.creator.balance) == BLOCK
 
 
 async def test_a_party_is_present_while_one_of_its_connections_is_in_the_room(
-    dsn: str, by_hand: trio.testing.MockClock
+    dsn: str, hand_clock: trio.testing.MockClock
 ) -> None:
-    async with talking(by_hand, dsn) as talk, online(talk.context, talk.creator.user_id) as tablet:
-        await talk.join(tablet)
-        await talk.leave(talk.creator)
-        await talk.wait(32)
-        assert (await talk.call())["status"] == "active"
-        await in_thread(lambda: talk.fan.wait_for("block:charged", blockNo=2))
-        await talk.leave(tablet)
-        assert (await talk.call())["holds"] == ["absent:creator"]
+    async with virtual_call(hand_clock, dsn) as call, online(call.context, call.creator.user_id) as tablet:
+        await call.join(tablet)
+        await call.leave(call.creator)
+        await call.wait(32)
+        assert (await call.view())["status"] == "active"
+        await in_thread(lambda: call.fan.wait_for("block:charged", blockNo=2))
+        await call.leave(tablet)
+        assert (await call.view())["holds"] == ["absent:creator"]
 
 
-async def test_an_overlay_of_the_creators_does_not_count_as_presence(dsn: str, by_hand: trio.testing.MockClock) -> None:
-    async with talking(by_hand, dsn) as talk, online(talk.context, talk.creator.user_id) as scene:
-        overlay = {"type": "room:join", "channel": talk.channel, "as": "overlay"}
+async def test_an_overlay_of_the_creators_does_not_count_as_presence(
+    dsn: str, hand_clock: trio.testing.MockClock
+) -> None:
+    async with virtual_call(hand_clock, dsn) as call, online(call.context, call.creator.user_id) as scene:
+        overlay = {"type": "room:join", "channel": call.channel, "as": "overlay"}
         assert (await in_thread(scene.ask, overlay))["type"] == "room:joined"
-        await talk.leave(talk.creator)
-        assert (await in_thread(talk.fan.wait_for, "call:paused"))["holds"] == ["absent:creator"]
-        await talk.wait(5)
-        assert (await talk.call())["holds"] == ["absent:creator"]
-        await talk.join(talk.creator)
-        await in_thread(talk.fan.wait_for, "call:resumed")
+        await call.leave(call.creator)
+        assert (await in_thread(call.fan.wait_for, "call:paused"))["holds"] == ["absent:creator"]
+        await call.wait(5)
+        assert (await call.view())["holds"] == ["absent:creator"]
+        await call.join(call.creator)
+        await in_thread(call.fan.wait_for, "call:resumed")
 
 
 # Prices and the budget
 
 
 async def test_a_call_ends_before_the_block_that_would_pass_its_budget(
-    dsn: str, by_hand: trio.testing.MockClock
+    dsn: str, hand_clock: trio.testing.MockClock
 ) -> None:
-    async with talking(by_hand, dsn, terms={"maxTokens": 2 * BLOCK + 5}) as talk:
-        await talk.wait(59)
-        assert (await talk.call())["status"] == "active"
-        await talk.wait(2)
-        assert await talk.ended() == ("budget_reached", 2)
-        assert await in_thread(talk.fan.balance) == 1000 - 2 * BLOCK
+    async with virtual_call(hand_clock, dsn, terms={"maxTokens": 2 * BLOCK + 5}) as call:
+        await call.wait(59)
+        assert (await call.view())["status"] == "active"
+        await call.wait(2)
+        assert await call.ended() == ("budget_reached", 2)
+        assert await in_thread(call.fan.balance) == 1000 - 2 * BLOCK
 
 
 async def test_exact_blocks_with_a_price_of_zero_are_booked_with_no_tokens(dsn: str) -> None:
@@ -259,17 +261,17 @@ async def test_exact_blocks_with_a_price_of_zero_are_booked_with_no_tokens(dsn: 
 
 
 async def test_a_machine_whose_clock_is_set_moves_no_block(
-    dsn: str, by_hand: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    dsn: str, hand_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with talking(by_hand, dsn) as talk:
-        await talk.wait(10)
+    async with virtual_call(hand_clock, dsn) as call:
+        await call.wait(10)
         monkeypatch.setattr("server.clock.time", SimpleNamespace(time=lambda: time.time() + 600))
-        talk.context.clock.follow()
-        await talk.wait(18)
-        assert len(talk.fan.all_events("block:charged")) == 1
-        await talk.wait(4)
-        await in_thread(lambda: talk.fan.wait_for("block:charged", blockNo=2))
-        charged = talk.fan.all_events("block:charged")
+        call.context.clock.follow()
+        await call.wait(18)
+        assert len(call.fan.all_events("block:charged")) == 1
+        await call.wait(4)
+        await in_thread(lambda: call.fan.wait_for("block:charged", blockNo=2))
+        charged = call.fan.all_events("block:charged")
         first, second = (datetime.fromisoformat(event["paidThrough"]) for event in charged)
         assert second - first == timedelta(seconds=30)
 
@@ -278,27 +280,27 @@ async def test_a_machine_whose_clock_is_set_moves_no_block(
 
 
 async def test_active_time_is_stored_with_pauses_and_drops_and_every_few_seconds(
-    dsn: str, by_hand: trio.testing.MockClock
+    dsn: str, hand_clock: trio.testing.MockClock
 ) -> None:
-    async with talking(by_hand, dsn) as talk:
-        await talk.wait(2.5)
-        await talk.act(talk.fan, "pause")
-        await wait_quiet(talk.context)
-        assert await talk.stored() == pytest.approx(2.5, abs=0.1), "as it was paused"
-        await talk.act(talk.fan, "resume")
+    async with virtual_call(hand_clock, dsn) as call:
+        await call.wait(2.5)
+        await call.act(call.fan, "pause")
+        await wait_quiet(call.context)
+        assert await call.stored() == pytest.approx(2.5, abs=0.1), "as it was paused"
+        await call.act(call.fan, "resume")
         active = 2.5
-        for party in (talk.fan, talk.creator):
-            await talk.wait(1.2)
+        for party in (call.fan, call.creator):
+            await call.wait(1.2)
             active += 1.2
-            await talk.leave(party)
-            assert await talk.stored() == pytest.approx(active, abs=0.1), "as somebody dropped"
-            await talk.join(party)
+            await call.leave(party)
+            assert await call.stored() == pytest.approx(active, abs=0.1), "as somebody dropped"
+            await call.join(party)
         for _ in range(12):
-            await talk.wait(1)
-            assert (await _active(talk)) - (await talk.stored()) <= 5, "never older than five seconds"
+            await call.wait(1)
+            assert (await _active(call)) - (await call.stored()) <= 5, "never older than five seconds"
 
 
-async def _active(talk: Talk) -> float:
-    room = talk.context.registry.find_channel(talk.channel)
+async def _active(call: VirtualCall) -> float:
+    room = call.context.registry.find_channel(call.channel)
     assert room is not None and room.call is not None
     return room.call.meter.clock.active(room.clock.now()) / 1_000_000

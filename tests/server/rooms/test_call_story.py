@@ -14,7 +14,7 @@ from tests.support.servers import add_creator, add_fan, online
 async def test_two_phones_ring_talk_pause_and_hang_up(context: Context) -> None:
     fan, creator = await add_fan(context, 100), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
-        call_id = await trio.to_thread.run_sync(_talk_for_three_blocks, fans, creators)
+        call_id = await trio.to_thread.run_sync(_call_for_three_blocks, fans, creators)
         ended = await trio.to_thread.run_sync(creators.wait_for, "call:ended")
     assert (ended["reason"], ended["blocks"], ended["tokens"]) == ("hangup", 3, 3)
     fans_wallet, creators_wallet = (
@@ -28,7 +28,7 @@ async def test_two_phones_ring_talk_pause_and_hang_up(context: Context) -> None:
     assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
-def _talk_for_three_blocks(fans: Phone, creators: Phone) -> str:
+def _call_for_three_blocks(fans: Phone, creators: Phone) -> str:
     ring = ring_and_join(fans, creators)
     blocks = [fans.wait_for("block:charged") for _ in range(3)]
     assert [block["blockNo"] for block in blocks] == [1, 2, 3]

@@ -54,7 +54,7 @@ class FakeSession:
     def is_member_of(self, fanout: Fanout) -> bool:
         return self.seated
 
-    def heard(self) -> list[int]:
+    def received(self) -> list[int]:
         """Return the numbers of all events, over all its connections."""
         return [
             number
@@ -90,9 +90,9 @@ class Room:
         session.connection.open, session.connection = False, None
         self.fanout.suspend(session.id)
 
-    def come_back(self, session: FakeSession, heard_until: int) -> bool:
+    def rejoin(self, session: FakeSession, last_received: int) -> bool:
         session.connect()
-        missed = self.fanout.missed(session.id, EPOCH, heard_until)
+        missed = self.fanout.missed(session.id, EPOCH, last_received)
         if missed is not None:
             self.fanout.resume(session.id, missed)
         return missed is not None
@@ -121,7 +121,7 @@ async def test_simultaneous_events_are_one_write_in_each_subprotocol() -> None:
     room.fanout.flush()
     for session in both:
         assert [len(connection.writes) for connection in session.connections] == [1]
-        assert session.heard() == [1, 2, 3]
+        assert session.received() == [1, 2, 3]
 
 
 async def test_a_session_that_left_before_it_was_admitted_receives_nothing() -> None:
@@ -133,7 +133,7 @@ async def test_a_session_that_left_before_it_was_admitted_receives_nothing() -> 
     room.fanout.add(gone.id)
     room.publish()
     room.fanout.flush()
-    assert gone.heard() == []
+    assert gone.received() == []
 
 
 async def test_a_session_that_joins_receives_what_follows_and_one_that_left_nothing_more() -> None:
@@ -145,7 +145,7 @@ async def test_a_session_that_joins_receives_what_follows_and_one_that_left_noth
     room.fanout.remove(early.id)
     room.publish()
     room.fanout.flush()
-    assert (early.heard(), late.heard()) == ([1, 2], [2, 3])
+    assert (early.received(), late.received()) == ([1, 2], [2, 3])
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ async def test_numbers_follow_one_another_in_a_large_room_under_random_changes(
                 away.append(session)
             case 5 if away:
                 session = away.pop(chance.randrange(len(away)))
-                heard = session.heard()
-                assert room.come_back(session, heard[-1] if heard else joined_after[session.id])
+                received = session.received()
+                assert room.rejoin(session, received[-1] if received else joined_after[session.id])
                 here.append(session)
             case 6 if chance.random() < 0.5:
                 await trio.lowlevel.checkpoint()
@@ -210,7 +210,7 @@ async def test_numbers_follow_one_another_in_a_large_room_under_random_changes(
     last = room.fanout.last_seq
     assert last > 20
     for session in here:
-        assert session.heard() == list(range(joined_after[session.id] + 1, last + 1))
+        assert session.received() == list(range(joined_after[session.id] + 1, last + 1))
 
 
 async def test_an_event_that_was_discarded_leaves_no_hole_before_the_next() -> None:
@@ -224,4 +224,4 @@ async def test_an_event_that_was_discarded_leaves_no_hole_before_the_next() -> N
     assert room.fanout.last_seq == 1
     room.publish()
     room.fanout.flush()
-    assert member.heard() == [1, 2]
+    assert member.received() == [1, 2]

@@ -69,8 +69,8 @@ async def test_a_crashed_room_goes_on_from_its_rows_and_no_other_call_notices(co
         ended = await in_thread(other_fans.wait_for, "call:ended")
         await in_thread(fans.wait_for, "call:ended")
         joined = other_fans.all_events("room:joined")[0]
-        heard = [event["seq"] for event in other_fans.events if "seq" in event and event is not joined]
-        assert heard == list(range(joined["seq"] + 1, ended["seq"] + 1)), "every event of the other room, in order"
+        numbers = [event["seq"] for event in other_fans.events if "seq" in event and event is not joined]
+        assert numbers == list(range(joined["seq"] + 1, ended["seq"] + 1)), "every event of the other room, in order"
     for call_id in (ring["callId"], other["callId"]):
         await _assert_series_without_gap(context, call_id)
 

@@ -61,25 +61,25 @@ class Viewer:
     def __init__(self, socket: ClientConnection, channel: str) -> None:
         self._socket = socket
         self._channel = channel
-        self._heard: list[dict[str, Any]] = []
+        self._received: list[dict[str, Any]] = []
 
     async def open(self) -> "Viewer":
         await self._send(type="session:open", token=token_of(uuid4()))
         await self._send(type="room:join", channel=self._channel)
-        await self.hear(type="room:joined")
+        await self.receive(type="room:joined")
         return self
 
-    async def say(self, text: str, ref: str) -> None:
+    async def chat(self, text: str, ref: str) -> None:
         await self._send(type="chat:send", channel=self._channel, text=text, ref=ref)
 
-    async def hear(self, **fields: Any) -> dict[str, Any]:
+    async def receive(self, **fields: Any) -> dict[str, Any]:
         """Return a message that has these fields, which has arrived or will."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                for message in self._heard:
+                for message in self._received:
                     if all(message.get(name) == value for name, value in fields.items()):
                         return message
-                self._heard.append(json.loads(await self._socket.recv()))
+                self._received.append(json.loads(await self._socket.recv()))
 
     async def close(self) -> None:
         await self._socket.close()
@@ -93,12 +93,12 @@ async def connect_viewer(port: int, channel: str) -> Viewer:
     return await Viewer(socket, channel).open()
 
 
-async def say_in_the_end(viewer: Viewer, text: str) -> None:
+async def chat_until_accepted(viewer: Viewer, text: str) -> None:
     """Send until it is accepted: the room takes a limited number of chat messages a second."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         for number in count():
-            await viewer.say(text, f"{text} {number}")
-            if (await viewer.hear(ref=f"{text} {number}")).get("error") != "RATE_LIMITED":
+            await viewer.chat(text, f"{text} {number}")
+            if (await viewer.receive(ref=f"{text} {number}")).get("error") != "RATE_LIMITED":
                 return
             await asyncio.sleep(0.1)
 
@@ -107,16 +107,16 @@ async def crash_among_many(port: int, channel: str) -> None:
     viewers: list[Viewer] = []
     for _ in range(VIEWERS // AT_ONCE):
         viewers += await asyncio.gather(*[connect_viewer(port, channel) for _ in range(AT_ONCE)])
-    await viewers[0].say("bang", "bang")
+    await viewers[0].chat("bang", "bang")
     for number, viewer in enumerate(viewers[:WAITING]):
-        await viewer.say("still there?", f"waiting {number}")
-    await asyncio.gather(*[viewer.hear(type="room:joined", epoch=3) for viewer in viewers])
+        await viewer.chat("still there?", f"waiting {number}")
+    await asyncio.gather(*[viewer.receive(type="room:joined", epoch=3) for viewer in viewers])
     answers = await asyncio.gather(
-        *[viewer.hear(ref=f"waiting {number}") for number, viewer in enumerate(viewers[:WAITING])]
+        *[viewer.receive(ref=f"waiting {number}") for number, viewer in enumerate(viewers[:WAITING])]
     )
     assert {answer.get("error", "none") for answer in answers} <= {"none", "RATE_LIMITED"}
-    await say_in_the_end(viewers[-1], "all of us")
-    await asyncio.gather(*[viewer.hear(type="chat:new", text="all of us") for viewer in viewers])
+    await chat_until_accepted(viewers[-1], "all of us")
+    await asyncio.gather(*[viewer.receive(type="chat:new", text="all of us") for viewer in viewers])
     await asyncio.gather(*[viewer.close() for viewer in viewers])
 
 
@@ -241,12 +241,12 @@ async def test_members_overlays_and_waiting_commands_of_a_crashed_room_that_move
         )
         go_on.set()
 
-        def hear() -> None:
+        def receive() -> None:
             for phone in (cleo, finn, scene):
                 assert phone.wait_for("room:closed")["reason"] == "moved"
             assert finn.wait_until(lambda event: event.get("ref") == "waits")["error"] == "ROOM_STARTING"
 
-        await trio.to_thread.run_sync(hear)
+        await trio.to_thread.run_sync(receive)
 
 
 async def test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_meanwhile(

@@ -42,10 +42,10 @@ class Call:
 
     def ended(self) -> dict[str, Any]:
         """Return its `call:ended`, and check that both parties received the same."""
-        heard = [phone.wait_for("call:ended") for phone in (self.fan, self.creator)]
-        assert heard[0] == heard[1]
-        assert self.fan.balance() == TOKENS - heard[0]["tokens"]
-        return heard[0]
+        events = [phone.wait_for("call:ended") for phone in (self.fan, self.creator)]
+        assert events[0] == events[1]
+        assert self.fan.balance() == TOKENS - events[0]["tokens"]
+        return events[0]
 
 
 @contextmanager

@@ -173,7 +173,7 @@ async def test_every_session_of_the_owner_is_sent_the_viewers_of_a_room_that_nam
     async with show(by_hand, dsn, presence_limit=1) as shown:
         fan = await add_fan(shown.context, TOKENS)
         async with online(shown.context, fan) as finn, online(shown.context, shown.owner.user_id) as outside:
-            told = {"memberId": (await shown.join(finn))["memberId"], "userId": str(fan)}
+            fields = {"memberId": (await shown.join(finn))["memberId"], "userId": str(fan)}
             await shown.charged(finn, 1)
             await in_thread(finn.lose_network)
             await shown.wait(12)
@@ -183,7 +183,7 @@ async def test_every_session_of_the_owner_is_sent_the_viewers_of_a_room_that_nam
             for phone in (shown.owner, outside):
                 for kind in ("viewer:joined", "viewer:paused", "viewer:resumed", "viewer:left"):
                     event = await in_thread(phone.wait_for, kind)
-                    assert told.items() <= event.items()
+                    assert fields.items() <= event.items()
                 block = await in_thread(phone.wait_for, "block:charged")
                 assert (block["userId"], block["blockNo"]) == (str(fan), 1)
             assert shown.owner.all_events("member:left") == []

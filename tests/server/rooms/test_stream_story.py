@@ -29,9 +29,9 @@ async def test_a_stream_from_its_start_to_its_end(context: Context) -> None:
             assert cleo.wait_for("chat:new")["text"] == "hello there"
             tip_result = send_tip(finn, channel, 30, message="for the soup")
             assert tip_result["wallet"] == {"balance": 70}
-            heard = cleo.wait_for("tip:new")
-            assert heard["tipId"] == tip_result["tip"]["tipId"] and heard["amountTokens"] == 30
-            assert heard["from"]["userId"] == str(fan) and heard["message"] == "for the soup"
+            event = cleo.wait_for("tip:new")
+            assert event["tipId"] == tip_result["tip"]["tipId"] and event["amountTokens"] == 30
+            assert event["from"]["userId"] == str(fan) and event["message"] == "for the soup"
             assert cleo.wait_for("wallet:changed", cause="tip")["balance"] == 30
             ended = cleo.http.post(f"/streams/{stream['id']}/end").json()["stream"]
             assert (ended["status"], ended["endReason"]) == ("ended", "ended")
@@ -153,8 +153,8 @@ async def test_signals_pass_only_between_the_owner_and_a_viewer(context: Context
                 return sender.ask({"type": "signal:send", "channel": channel, "to": ids[to], "data": data})
 
             assert signal(finn, cleo, {"sdp": "offer"})["type"] == "ok"
-            heard = cleo.wait_for("signal:new")
-            assert heard["from"] == ids[finn] and heard["data"] == {"sdp": "offer"}
+            event = cleo.wait_for("signal:new")
+            assert event["from"] == ids[finn] and event["data"] == {"sdp": "offer"}
             assert signal(cleo, finn, "answer")["type"] == "ok"
             assert finn.wait_for("signal:new")["data"] == "answer"
             assert signal(finn, faye, "hi")["error"] == "FORBIDDEN"

@@ -38,8 +38,8 @@ async def test_an_owner_is_notified_when_a_viewer_disconnects_and_signals_do_not
                 channel = go_live(cleo, **METERED)["channel"]
                 owner = cleo.join(channel)["memberId"]
                 viewer = finn.join(channel)["memberId"]
-                told = {"channel": channel, "memberId": viewer, "userId": str(fan)}
-                assert told.items() <= cleo.wait_for("viewer:joined").items()
+                fields = {"channel": channel, "memberId": viewer, "userId": str(fan)}
+                assert fields.items() <= cleo.wait_for("viewer:joined").items()
                 block = cleo.wait_for("block:charged", blockNo=1)
                 assert block["userId"] == str(fan)
                 earned = cleo.wait_for("wallet:changed", cause="block")
@@ -47,14 +47,14 @@ async def test_an_owner_is_notified_when_a_viewer_disconnects_and_signals_do_not
                 assert cleo.ask(signal(channel, viewer, "offer"))["type"] == "ok"
                 for _ in range(3):
                     finn.lose_network()
-                    assert told.items() <= cleo.wait_for("viewer:paused").items()
+                    assert fields.items() <= cleo.wait_for("viewer:paused").items()
                     refused = cleo.ask(signal(channel, viewer, "offer"))
                     assert (refused["error"], refused["status"]) == ("NOT_PRESENT", 409)
                     finn.open(resume=True)
-                    assert told.items() <= cleo.wait_for("viewer:resumed").items()
+                    assert fields.items() <= cleo.wait_for("viewer:resumed").items()
                     assert finn.ask(signal(channel, owner, "answer"))["type"] == "ok"
                 finn.ask_ok({"type": "room:leave", "channel": channel})
-                assert told.items() <= cleo.wait_for("viewer:left").items()
+                assert fields.items() <= cleo.wait_for("viewer:left").items()
                 assert cleo.ask(signal(channel, viewer, "offer"))["error"] == "NOT_FOUND"
                 assert finn.ask(signal(channel, owner, "offer"))["error"] == "NOT_FOUND"
 
@@ -77,12 +77,12 @@ async def test_in_a_large_room_an_owner_is_notified_of_each_viewer_who_joins_and
                 cleo.join(channel)
                 for phone in (first, second, third):
                     viewer = phone.join(channel)["memberId"]
-                    told = {"channel": channel, "memberId": viewer, "userId": str(phone.user_id)}
-                    assert told.items() <= cleo.wait_for("viewer:joined", memberId=viewer).items()
+                    fields = {"channel": channel, "memberId": viewer, "userId": str(phone.user_id)}
+                    assert fields.items() <= cleo.wait_for("viewer:joined", memberId=viewer).items()
                     assert cleo.wait_for("block:charged", blockNo=1)["userId"] == str(phone.user_id)
                 assert viewer not in [event["memberId"] for event in cleo.all_events("member:joined")], "a crowd"
                 third.ask_ok({"type": "room:leave", "channel": channel})
-                assert told.items() <= cleo.wait_for("viewer:left").items()
+                assert fields.items() <= cleo.wait_for("viewer:left").items()
                 assert cleo.ask(signal(channel, viewer, "offer"))["error"] == "NOT_FOUND"
 
             await in_thread(story)

@@ -64,8 +64,8 @@ async def test_a_balance_that_was_sent_into_a_dead_connection_is_sent_again_afte
         first = phone._socket
         await give(context, fan, 5)
         await in_thread(lambda: phone.open(resume=True))
-        told = await in_thread(lambda: phone.wait_for("wallet:changed", cause="resumed"))
-        assert told["balance"] == 15
+        event = await in_thread(lambda: phone.wait_for("wallet:changed", cause="resumed"))
+        assert event["balance"] == 15
         assert first is not None
         await in_thread(first.close)
 

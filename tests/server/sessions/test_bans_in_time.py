@@ -74,7 +74,7 @@ async def test_a_ban_that_lands_while_the_user_is_looked_up_opens_no_session(
     monkeypatch.setattr(server_users, "ensure_user", held)
     target = Target(context.websocket_port, SECRET, "")
     async with raw_websocket(target, Encoding.JSON) as raw:
-        await raw.say("session:open", token=target.token(fan))
+        await raw.send_command("session:open", token=target.token(fan))
         await held.called.wait()
         monkeypatch.setattr(server_users, "ensure_user", ensure_user)
         await ban(context, fan)
@@ -93,7 +93,7 @@ async def test_the_overlays_of_a_banned_creator_are_closed_and_no_new_one_opens(
             assert await closed_with(scene) == await closed_with(cleo) == 4403
         target = Target(context.websocket_port, SECRET, "")
         async with raw_websocket(target, Encoding.JSON) as raw:
-            await raw.say("session:open", token=token["secret"])
+            await raw.send_command("session:open", token=token["secret"])
             assert await close_code_after(raw) == 4403
 
 

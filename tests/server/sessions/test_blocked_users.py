@@ -37,8 +37,8 @@ async def test_blocking_the_fan_ends_the_call_and_no_chat_or_tip_follows_there(c
             block(cleo, fan)
             for phone in (finn, cleo):
                 assert phone.wait_for("call:ended")["reason"] == "creator_ended"
-            said = finn.ask({"type": "chat:send", "channel": ring["channel"], "text": "hello?"})
-            assert said["type"] == "error"
+            refused = finn.ask({"type": "chat:send", "channel": ring["channel"], "text": "hello?"})
+            assert refused["type"] == "error"
             assert send_tip(finn, ring["channel"], 1)["type"] == "error"
             for context in ({"callId": ring["callId"]}, {"channel": ring["channel"]}):
                 assert "error" in tip_over_rest(finn, creator, **context)

@@ -17,7 +17,7 @@ from tests.support.servers import add_creator, add_fan, online, phone_of, runnin
 Silence = Callable[[Context, Phone, str, UserId], None]
 
 
-def told(command: str) -> Silence:
+def by_command(command: str) -> Silence:
     def silence(_: Context, creators: Phone, channel: str, user_id: UserId) -> None:
         creators.ask_ok({"type": command, "channel": channel, "userId": str(user_id)})
 
@@ -37,7 +37,7 @@ def ban(context: Context, creators: Phone, channel: str, user_id: UserId) -> Non
         operator.http.close()
 
 
-SILENCES = {"muted": told("member:mute"), "removed": told("member:remove"), "blocked": block, "banned": ban}
+SILENCES = {"muted": by_command("member:mute"), "removed": by_command("member:remove"), "blocked": block, "banned": ban}
 
 
 def shown(history: list[dict[str, Any]]) -> list[Any]:

@@ -59,14 +59,14 @@ async def test_a_resumed_member_receives_all_or_knows_of_the_loss_and_no_tip_is_
         creator, *fans = await _users(server, plan.members)
         stream = await in_thread(_go_live, server, creator)
         async with _members(server, stream["channel"], [creator, *fans], chance, plan) as (members, line):
-            await _talk_through_restarts(server, stream["channel"], members, chance, plan)
+            await _send_through_restarts(server, stream["channel"], members, chance, plan)
             line.mend()
             await wait_all(members, lambda member: member.inside)
             await in_thread(server.post, f"/api/streams/{stream['id']}/end", creator.token, None)
             await wait_all(members, lambda member: member.story.is_over)
         assert sum(line.breaks.values()) >= plan.drops_min, line.breaks
         await in_thread(_stop, server)
-    _check_what_was_told(members, restarts=plan.restarts)
+    _check_received(members, restarts=plan.restarts)
     await in_thread(_check_tips, data_dir, members)
     _report(members, line)
 
@@ -103,13 +103,13 @@ async def _members(
         nursery.cancel_scope.cancel()
 
 
-async def _talk_through_restarts(
+async def _send_through_restarts(
     server: ServerProcess, channel: str, members: list[Member], chance: random.Random, plan: Plan
 ) -> None:
     over = trio.Event()
-    async with trio.open_nursery() as talking:
+    async with trio.open_nursery() as sending:
         for member in members[1:]:
-            talking.start_soon(member.talk, channel, random.Random(chance.random()), over)
+            sending.start_soon(member.send_events, channel, random.Random(chance.random()), over)
         for restart in range(plan.restarts):
             await trio.sleep(chance.uniform(*plan.pauses))
             await in_thread(_stop if restart % 2 == 0 else ServerProcess.kill, server)
@@ -124,13 +124,13 @@ def _stop(server: ServerProcess) -> None:
     assert not [line for line in server.errors.all() if "Traceback" in line or "crashed" in line]
 
 
-def _check_what_was_told(members: list[Member], restarts: int) -> None:
+def _check_received(members: list[Member], restarts: int) -> None:
     last_seq = check_stories(member.story for member in members)
     assert len(last_seq) == restarts + 1, "an epoch for each start"
     for member in members:
         last = member.story.visits[-1]
         assert (last.epoch, last.last_seq) == (max(last_seq), last_seq[max(last_seq)])
-        tips = Counter(event["tipId"] for event in member.story.heard("tip:new"))
+        tips = Counter(event["tipId"] for event in member.story.events_of("tip:new"))
         assert not tips or max(tips.values()) == 1
 
 

@@ -51,7 +51,7 @@ async def test_a_user_is_refused_only_if_all_their_sessions_are_in_use(dsn: str)
         async with online(context, user) as first, online(context, user) as second:
             target = Target(context.websocket_port, SECRET, "")
             async with raw_websocket(target, Encoding.JSON) as third:
-                await third.say("session:open", token=target.token(user))
+                await third.send_command("session:open", token=target.token(user))
                 assert await third.end() == 4429
             for phone in (first, second):
                 assert (await in_thread(phone.ask, {"type": "ping"}))["type"] == "pong"

@@ -40,12 +40,12 @@ class Messages:
         return json.dumps(event, separators=(",", ":"))
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     print(line, flush=True)
 
 
 def events_of(order: str) -> int:
-    say(f"BEGAN {time.monotonic():.9f}")
+    print_line(f"BEGAN {time.monotonic():.9f}")
     return int(order.split()[0])
 
 
@@ -60,7 +60,7 @@ async def serve_with_websockets(port: int) -> None:
                 pass
 
     async with serve(handle, "127.0.0.1", port, ping_interval=None, compression=None, backlog=BACKLOG):
-        say("LISTENING")
+        print_line("LISTENING")
         while order := await asyncio.to_thread(sys.stdin.readline):
             for _ in range(events_of(order)):
                 broadcast(room, messages.next())
@@ -82,7 +82,7 @@ async def serve_awaiting(port: int) -> None:
 
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(serve_websocket, handle, "127.0.0.1", port, None))
-        say("LISTENING")
+        print_line("LISTENING")
         while order := await trio.to_thread.run_sync(sys.stdin.readline):
             for _ in range(events_of(order)):
                 message = messages.next()
