@@ -79,6 +79,7 @@ class BackgroundStream(io.TextIOBase):
         return self._tty
 
     def fileno(self) -> int:
+        """The descriptor that the stream writes to. Raises io.UnsupportedOperation if it has none."""
         if self._descriptor is None:
             raise io.UnsupportedOperation("fileno")
         return self._descriptor

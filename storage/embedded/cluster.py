@@ -1,4 +1,8 @@
-"""A private PostgreSQL cluster: selects the user that it runs as, creates it atomically, and starts its postmaster."""
+"""A private PostgreSQL cluster: selects the user that it runs as, creates it atomically, and starts its postmaster.
+
+A cluster is PostgreSQL's word for the data directory of one server. The guardian process calls these functions; they
+block, and wait with the `pause` that the guardian gives them.
+"""
 
 import ctypes
 import os
@@ -77,6 +81,8 @@ AS_NOBODY = Launch(
 def choose_launch(bin_dir: Path, data_dir: Path) -> Launch:
     """Return how to start PostgreSQL here: directly, or without the rights of root if we are root.
 
+    A container often runs everything as root, and PostgreSQL refuses that. A user namespace is preferred, since root
+    remains the owner of the files.
     Raises CannotRun if we are root and neither a user namespace nor another user works.
     """
     if os.geteuid() != 0:
@@ -90,8 +96,8 @@ def choose_launch(bin_dir: Path, data_dir: Path) -> Launch:
 def prepare_cluster(files: DataDir, bin_dir: Path, launch: Launch, pause: Callable[[float], None]) -> None:
     """Create the cluster if there is none, and give its files to the user that PostgreSQL runs as.
 
-    `pause` waits for the given seconds, and raises to stop the work. Raises CannotRun if that fails, or the cluster
-    belongs to a user that we cannot act for.
+    `pause` waits for the given seconds, and raises to stop the work; a cluster that is not finished is then removed.
+    Raises CannotRun if a program of PostgreSQL fails, or the cluster belongs to a user that we cannot act for.
     """
     if not files.cluster.exists():
         _make(files, bin_dir, launch, pause)
@@ -104,13 +110,18 @@ def prepare_cluster(files: DataDir, bin_dir: Path, launch: Launch, pause: Callab
 
 
 def start_postmaster(files: DataDir, bin_dir: Path, launch: Launch, socket_dir: Path) -> subprocess.Popen[bytes]:
-    """Start PostgreSQL on the cluster, and return its postmaster process; postmaster.pid says when it is ready."""
+    """Start PostgreSQL on the cluster, and return its postmaster process without waiting.
+
+    The file postmaster.pid shows when it is ready. It listens on a Unix socket in `socket_dir` and on no port. The
+    kernel stops it if the guardian dies. Raises OSError.
+    """
     settings = {**SETTINGS, "shared_buffers": f"{_buffers_mb()}MB", "unix_socket_directories": str(socket_dir)}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return _start(launch, [str(bin_dir / "postgres"), "-D", str(files.cluster), *options])
 
 
 def _buffers_mb() -> int:
+    """The size of PostgreSQL's buffers in MiB, by the memory of this machine."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(BUFFERS_MB_MAX, int(memory * BUFFERS_PART_OF_MEMORY) // 2**20)
 
@@ -172,6 +183,7 @@ def _run(
 
 
 def _start(launch: Launch, command: Sequence[str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own; the kernel sends it SIGINT when the guardian dies."""
     guardian_pid = os.getpid()
     prctl = ctypes.CDLL(None).prctl
 
@@ -195,6 +207,7 @@ def _give_to(uid: int, cluster: Path) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
+    """Write the names in a directory to disk, so that a rename in it survives a loss of power."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

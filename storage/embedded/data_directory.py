@@ -1,4 +1,8 @@
-"""The data directory of the private PostgreSQL: the paths in it, and the file locks of its server and guardian."""
+"""The data directory of the private PostgreSQL: the paths in it, and the file locks of its server and guardian.
+
+Two locks, because the guardian lives longer than its server: the next server may start while the guardian of a killed
+one still stops PostgreSQL.
+"""
 
 import fcntl
 import os
@@ -8,7 +12,7 @@ UNFINISHED_PREFIX = "cluster.new-"
 
 
 class DataDir:
-    """The paths of all files under one data directory."""
+    """The paths of all files under one data directory; none needs to exist. Creating it touches no file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,6 +35,7 @@ class DataDir:
 def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> int | None:
     """Lock the file, and return the descriptor that holds the lock; None if another process holds it.
 
+    Creates the file if it is missing, and never waits. `kind` is LOCK_EX or LOCK_SH of `flock`.
     Closing the descriptor releases the lock; the kernel does so for a killed process. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -4,6 +4,9 @@ Run as `python -m storage.embedded.guardian DATA_DIR BIN_DIR`. The server holds 
 writes nothing to it: end of file means that the server has ended, for whatever reason. On standard output the guardian
 reports, one line of JSON each, {"ready": SOCKET_DIR} at every start of PostgreSQL, and {"failed": REASON} before it
 exits with an error. Standard error is the log of the guardian and of PostgreSQL.
+
+A process of its own is needed because a server that is killed cannot stop anything: PostgreSQL would run on for ever.
+It imports only the standard library and its own package, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -59,31 +62,36 @@ class ServerGone(Exception):
 
 
 def main(data_dir: Path, bin_dir: Path) -> int:
-    """Run the guardian, and return its exit status: 0 if the server ended, 1 if PostgreSQL cannot be kept running."""
+    """Run the guardian, and return its exit status: 0 if the server ended, 1 if PostgreSQL cannot be kept running.
+
+    Either way PostgreSQL has stopped when it returns. The reason for 1 is reported to the server.
+    """
     _ignore_signals_of_the_terminal()
-    files, lifeline = DataDir(data_dir), Lifeline()
+    files, watch = DataDir(data_dir), ServerWatch()
     log = Log(files)
     try:
-        _hold_lock(files, lifeline)
-        guard(files, bin_dir, lifeline, log)
+        _hold_lock(files, watch)
+        guard(files, bin_dir, watch, log)
     except ServerGone:
         return 0
     except CannotRun as reason:
-        _report(failed=": ".join(filter(None, (str(reason), log.first_complaint()))))
+        _report(failed=": ".join(filter(None, (str(reason), log.first_error()))))
     except OSError as error:
         _report(failed=": ".join(filter(None, (error.filename, error.strerror or str(error)))))
     return 1
 
 
-def guard(files: DataDir, bin_dir: Path, lifeline: Lifeline, log: Log) -> None:
-    """Keep PostgreSQL running, and stop it at the end.
+def guard(files: DataDir, bin_dir: Path, watch: ServerWatch, log: Log) -> None:
+    """Keep PostgreSQL running, and stop it at the end. Never returns normally.
 
+    First removes what a killed guardian left: its socket directory, its PostgreSQL and a partial cluster. A PostgreSQL
+    that dies is started again after a pause, on the same socket directory.
     Raises ServerGone when the server ends, and CannotRun if PostgreSQL does not start or dies too often.
     """
     remove_noted(files.socket_note, SOCKET_NAME)
     launch = choose_launch(bin_dir, files.path)
-    _clear_leftovers(files, lifeline)
-    prepare_cluster(files, bin_dir, launch, lifeline.pause)
+    _clear_leftovers(files, watch)
+    prepare_cluster(files, bin_dir, launch, watch.pause)
     deaths: deque[float] = deque()
     with private_socket_dir(files.socket_note, SOCKET_NAME) as socket_dir:
         if socket_dir is None:
@@ -92,20 +100,21 @@ def guard(files: DataDir, bin_dir: Path, lifeline: Lifeline, log: Log) -> None:
             log.begin()
             postmaster = start_postmaster(files, bin_dir, launch, socket_dir)
             try:
-                _wait_ready(postmaster, files, lifeline)
+                _wait_ready(postmaster, files, watch)
                 _report(ready=str(socket_dir))
-                _wait_dead(postmaster, lifeline, log)
+                _wait_dead(postmaster, watch, log)
             except CannotRun:
                 if not deaths:  # after a failed first start, another start would fail too
                     raise
             finally:
                 _stop(postmaster)
             _note_death(deaths)
-            lifeline.sleep(FIRST_BACKOFF_SECONDS * 2 ** (len(deaths) - 1))
-            _clear_leftovers(files, lifeline)
+            watch.sleep(FIRST_BACKOFF_SECONDS * 2 ** (len(deaths) - 1))
+            _clear_leftovers(files, watch)
 
 
-def _wait_ready(postmaster: subprocess.Popen[bytes], files: DataDir, lifeline: Lifeline) -> None:
+def _wait_ready(postmaster: subprocess.Popen[bytes], files: DataDir, watch: ServerWatch) -> None:
+    """Wait until PostgreSQL accepts connections. Raises CannotRun if it ends or takes too long, and ServerGone."""
     deadline = time.monotonic() + START_SECONDS_MAX
     while postmaster.poll() is None:
         found = read_postmaster(files.cluster)
@@ -113,17 +122,20 @@ def _wait_ready(postmaster: subprocess.Popen[bytes], files: DataDir, lifeline: L
             return
         if time.monotonic() > deadline:
             raise CannotRun(f"PostgreSQL was not ready within {START_SECONDS_MAX:.0f} s")
-        lifeline.pause(LOOK_SECONDS)
+        watch.pause(LOOK_SECONDS)
     raise CannotRun("PostgreSQL does not start")
 
 
-def _wait_dead(postmaster: subprocess.Popen[bytes], lifeline: Lifeline, log: Log) -> None:
+def _wait_dead(postmaster: subprocess.Popen[bytes], watch: ServerWatch, log: Log) -> None:
+    """Wait until PostgreSQL ends, and bound the log meanwhile. Raises ServerGone."""
     while postmaster.poll() is None:
-        lifeline.pause(LOG_LOOK_SECONDS)
+        watch.pause(LOG_LOOK_SECONDS)
         log.bound()
 
 
 def _stop(postmaster: subprocess.Popen[bytes]) -> None:
+    """Stop PostgreSQL, at most within STOP_SECONDS_MAX of `postmaster_pid`; does nothing if it has ended."""
+
     def wait_gone(seconds: float) -> bool:
         with suppress(subprocess.TimeoutExpired):
             postmaster.wait(seconds)
@@ -143,8 +155,9 @@ def _note_death(deaths: deque[float]) -> None:
         raise CannotRun(f"PostgreSQL died {len(deaths)} times within {RESTARTS_SECONDS:.0f} s")
 
 
-def _clear_leftovers(files: DataDir, lifeline: Lifeline) -> None:
-    if not clear_leftovers(files.cluster, lifeline.pause):
+def _clear_leftovers(files: DataDir, watch: ServerWatch) -> None:
+    """Stop what still runs on the cluster. Raises CannotRun if a process cannot be stopped."""
+    if not clear_leftovers(files.cluster, watch.pause):
         raise CannotRun(f"an earlier PostgreSQL on {files.cluster} cannot be stopped")
 
 
@@ -157,7 +170,7 @@ def _ignore_signals_of_the_terminal() -> None:
         signal.signal(number, lambda *_: None)
 
 
-def _hold_lock(files: DataDir, lifeline: Lifeline) -> None:
+def _hold_lock(files: DataDir, watch: ServerWatch) -> None:
     """Take the guardian's lock until the process ends; waits for the guardian of a killed server to finish.
 
     Raises CannotRun after LOCK_SECONDS_MAX.
@@ -166,16 +179,20 @@ def _hold_lock(files: DataDir, lifeline: Lifeline) -> None:
     while try_lock(files.guardian_lock) is None:
         if time.monotonic() > deadline:
             raise CannotRun(f"the PostgreSQL of an earlier server on {files.path} has not stopped")
-        lifeline.pause(LOOK_SECONDS)
+        watch.pause(LOOK_SECONDS)
 
 
 def _report(**fields: str) -> None:
+    """Write one line of JSON to the server."""
     with suppress(BrokenPipeError):  # the server has ended, so the next pause raises ServerGone
         os.write(REPORTS, json.dumps(fields).encode() + b"\n")
 
 
-class Lifeline:
-    """Waits that end early: when the server ends, which is end of file on standard input, or when a child ends."""
+class ServerWatch:
+    """Waits that end early: when the server ends, which is end of file on standard input, or when a child ends.
+
+    A handler for SIGCHLD is installed, so that the end of PostgreSQL interrupts a wait instead of being polled for.
+    """
 
     def __init__(self) -> None:
         self._wakeup, wakeup_end = os.pipe()
@@ -194,12 +211,15 @@ class Lifeline:
     def sleep(self, seconds: float) -> None:
         """Wait at least `seconds`. Raises ServerGone when the server has ended."""
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            self.pause(left)
+        while (remaining := deadline - time.monotonic()) > 0:
+            self.pause(remaining)
 
 
 class Log:
-    """The log on standard error, which all child processes share: bounds its size, and finds PostgreSQL's errors."""
+    """The log on standard error, which all child processes share: bounds its size, and finds PostgreSQL's errors.
+
+    It takes at most twice LOG_BYTES_MAX on disk, and what is written within LOG_LOOK_SECONDS.
+    """
 
     def __init__(self, files: DataDir) -> None:
         self._files = files
@@ -221,7 +241,7 @@ class Log:
             os.ftruncate(LOG, 0)
             self._begins_at = 0
 
-    def first_complaint(self) -> str:
+    def first_error(self) -> str:
         """Return the first error since the start, which causes the later ones.
 
         Without an error, the last line that is not informational, or "".

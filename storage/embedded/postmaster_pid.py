@@ -27,7 +27,10 @@ class Postmaster(NamedTuple):
 
 
 def read_postmaster(cluster: Path) -> Postmaster | None:
-    """Return the running PostgreSQL that the cluster's postmaster.pid names; None if the file is missing or stale."""
+    """Return the running PostgreSQL that the cluster's postmaster.pid names; None if the file is missing or stale.
+
+    PostgreSQL writes the file while it starts, so the directory and the status may still be empty. Raises OSError.
+    """
     try:
         lines = (cluster / "postmaster.pid").read_text(errors="replace").splitlines()
         pid = abs(int(lines[0]))  # single-user mode writes its pid negative
@@ -43,6 +46,7 @@ def clear_leftovers(cluster: Path, pause: Callable[[float], None]) -> bool:
     """Stop the processes that a killed guardian left on the cluster, and unlink postmaster.pid; False if one remains.
 
     PostgreSQL would refuse to start while any process, even an unrelated one, has the old process id.
+    `pause` waits for the given seconds, and may raise to stop the work. Takes at most CLEAR_SECONDS_MAX.
     """
     orphan = read_postmaster(cluster)
     if orphan is not None and not _stop_orphan(orphan.pid, cluster, pause):
@@ -54,7 +58,10 @@ def clear_leftovers(cluster: Path, pause: Callable[[float], None]) -> bool:
 
 
 def stop_by_steps(send: Callable[[int], None], wait_gone: Callable[[float], bool]) -> bool:
-    """Send the signals of STOP_STEPS in turn until the postmaster has ended; False if the last one did not end it."""
+    """Send the signals of STOP_STEPS in turn until the postmaster has ended; False if the last one did not end it.
+
+    `send` sends a signal; `wait_gone` waits for the end, at most the given seconds, and returns whether it came.
+    """
     for step, seconds in STOP_STEPS:
         send(step)
         if wait_gone(seconds):
@@ -73,6 +80,7 @@ def runs_on(pid: int, cluster: Path) -> bool:
 
 
 def _works_in(pid: int, cluster: Path) -> bool:
+    """Return whether the working directory of the process is the cluster, as that of every PostgreSQL process is."""
     try:
         return os.path.samefile(f"/proc/{pid}/cwd", cluster)
     except PermissionError:  # another user's process in a container without CAP_SYS_PTRACE: compare its arguments
@@ -89,6 +97,8 @@ def _has_argument(pid: int, argument: bytes) -> bool:
 
 
 def _stop_orphan(pid: int, cluster: Path, pause: Callable[[float], None]) -> bool:
+    """Stop a postmaster that is no child of ours, so its end must be polled for; False if it does not end."""
+
     def send(step: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, step)

@@ -16,7 +16,8 @@ NAME_PREFIX = "halfminute-"
 def private_socket_dir(note: Path, socket_name: str) -> Iterator[Path | None]:
     """Make a directory for one socket, and remove it at the end; None if no parent directory is usable.
 
-    The file `note` holds its path, so that a later guardian can remove the directory after a kill.
+    The file `note` holds its path, so that a later guardian can remove the directory after a kill. Its mode of 0700 is
+    the only access control of the database. Raises OSError if the note cannot be written.
     """
     directory = _make(note, socket_name)
     try:
@@ -26,7 +27,10 @@ def private_socket_dir(note: Path, socket_name: str) -> Iterator[Path | None]:
 
 
 def remove_noted(note: Path, socket_name: str) -> None:
-    """Remove the directory that the note names, if its name and owner are ours and it holds at most the socket."""
+    """Remove the directory that the note names, if its name and owner are ours and it holds at most the socket.
+
+    The note may be old or edited, so nothing else is removed. Then the note is removed too. Raises OSError.
+    """
     with suppress(FileNotFoundError):
         directory = Path(note.read_text())
         if directory.name.startswith(NAME_PREFIX) and not directory.is_symlink():
@@ -35,6 +39,7 @@ def remove_noted(note: Path, socket_name: str) -> None:
 
 
 def _make(note: Path, socket_name: str) -> Path | None:
+    """Write the note and make the directory; None if no parent is writable or the path would be too long."""
     # XDG_RUNTIME_DIR comes second: it vanishes at logout, which a server may outlive.
     parents = "/tmp", os.environ.get("XDG_RUNTIME_DIR")  # noqa: S108 - a random name, and mkdir refuses an existing one
     for parent in filter(None, parents):
@@ -49,6 +54,7 @@ def _make(note: Path, socket_name: str) -> Path | None:
 
 
 def _remove(directory: Path, socket_name: str) -> None:
+    """Remove a directory of this user with the socket and its lock file; one with other files stays."""
     with suppress(OSError):
         if directory.stat().st_uid == os.geteuid():
             (directory / socket_name).unlink(missing_ok=True)

@@ -1,4 +1,8 @@
-"""Bans: which users may not use the service, until when, and why."""
+"""Bans: which users may not use the service, until when, and why.
+
+Every server keeps the bans in force in memory (`server/sessions/bans.py`), and reads them again when the counter
+`ban_changes` differs. Lifted and expired bans stay as rows.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -49,7 +53,10 @@ _BANS = Listing(
 
 
 class StandingBans(NamedTuple):
-    """All bans in force: the end of each user's ban, and the number of changes that were made before the read."""
+    """All bans in force: the end of each user's ban, and the number of changes that were made before the read.
+
+    An end of None is a ban without an end. A ban may expire after the read, so the reader compares the time.
+    """
 
     changes: int
     until: Mapping[UserId, Instant | None]

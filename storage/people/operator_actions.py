@@ -1,4 +1,8 @@
-"""The append-only log of operators' actions on money and users: operator, action, target, tokens and reason."""
+"""The append-only log of operators' actions on money and users: operator, action, target, tokens and reason.
+
+An action is written in the transaction of the change that it describes, so neither exists without the other. The audit
+matches the actions with the postings of operators.
+"""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
@@ -100,7 +104,10 @@ _ACTIONS = Listing(
 
 
 async def note_action(connection: Connection, action: Action) -> None:
-    """Log the action in the caller's transaction, which also makes the change. Takes no lock."""
+    """Log the action in the caller's transaction, which also makes the change. Takes no lock.
+
+    An action that follows a settlement has a derived id, so a second one for the same settlement violates the key.
+    """
     *fields, key, follows = action
     tag, followed = (None, None) if follows is None else follows
     # Insert the action with an id that is derived from what it follows, or with a random one.

@@ -51,7 +51,7 @@ _TOKENS = Listing(
 async def find_overlay_token(postgres: Postgres, secret: str) -> OverlayToken | None:
     """Return the token of this secret, or None if it is revoked or was never issued. Raises StorageUnavailable.
 
-    Also records the time of use, at most once every USE_NOTED_EVERY.
+    Also records the time of use, at most once every USE_NOTED_EVERY. A text that cannot be a secret costs no query.
     """
     if not secret.startswith(PREFIX) or len(secret) not in SECRET_CHARACTERS:
         return None

@@ -1,4 +1,7 @@
-"""Reports of users about other users, for the operators."""
+"""Reports of users about other users, for the operators.
+
+A report has no effect of its own: an operator reads it and may ban the user.
+"""
 
 from typing import Any
 from uuid import UUID

@@ -43,7 +43,7 @@ _CREATORS = Listing(
 async def ensure_user(postgres: Postgres, user_id: UserId) -> str:
     """Create the user if there is none, and return the display name, "" for a new user.
 
-    A trigger creates the wallet. Idempotent. Raises StorageUnavailable.
+    A trigger creates the wallet. Idempotent, also if two requests of a new user run at once. Raises StorageUnavailable.
     """
     # Read the name of a known user.
     row = await postgres.fetchrow("SELECT display_name FROM users WHERE supabase_id = $1", user_id)
@@ -146,7 +146,7 @@ async def welcomes(postgres: Postgres, creator_id: UserId, user_id: UserId) -> b
 
 
 async def blocked_between(postgres: Postgres, one: UserId, other: UserId) -> list[UserId]:
-    """Return those of two users whom the other one has blocked. Raises StorageUnavailable."""
+    """Return those of two users whom the other one has blocked: none, one or both. Raises StorageUnavailable."""
     # Read the blocks between the two, in both directions.
     rows = await postgres.fetch(
         "SELECT user_id FROM creator_blocks WHERE (creator_id, user_id) IN (($1, $2), ($2, $1))", one, other
