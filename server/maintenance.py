@@ -18,10 +18,10 @@ from server.observability.memory import tidy_memory
 from server.rooms.room import LiveRoom
 from server.rooms.stream_starts import decline_for_starts
 from storage.database_errors import StorageUnavailable
+from storage.idempotency import forget_old_keys
 from storage.ledger.spend_limits import forget_lifted_limits
 from storage.market.business_figures import sum_up
 from storage.market.purchases import expire_purchases
-from storage.rooms.call_creation import forget_old_keys
 from storage.rooms.leases import Checkpoint
 from storage.rooms.tickets import checkpoint_presence
 

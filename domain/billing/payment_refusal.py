@@ -2,12 +2,12 @@
 
 from domain.billing.posting import Outcome, Receipt
 from domain.instant import Instant, next_day, rfc3339
-from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, room_starting, spend_limit, unfit
+from domain.refusals import FROZEN, KEY_IN_USE, Code, Refusal, insufficient_tokens, room_starting, spend_limit, unfit
 
 RESTARTING = room_starting()
 
 _REFUSALS = {
-    Outcome.CONFLICT: Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else"),
+    Outcome.CONFLICT: KEY_IN_USE,
     Outcome.FENCED: RESTARTING,
     Outcome.CLOSED: Refusal(Code.STREAM_ENDED, "It has ended"),
     Outcome.WITHDRAWN: Refusal(Code.DRAINING, "The server is shutting down; nothing was paid"),

@@ -10,12 +10,11 @@ import structlog
 
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PAYOUTS, PostingKey, UserId, content_digest, refund_key
-from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.refusals import KEY_IN_USE, Code, Refusal, insufficient_tokens
 from server.config.packs import PayoutSettings
 from server.ids import new_uuid
 from storage.ledger.actor import StorageActor
 from storage.market.payouts import (
-    CONFLICT,
     NewPayout,
     Payout,
     abandon_payout,
@@ -119,7 +118,7 @@ def _posting(reserved: Payout) -> Posting:
 def _refusal(receipt: Receipt) -> Refusal:
     match receipt.outcome:
         case Outcome.CONFLICT:
-            return CONFLICT
+            return KEY_IN_USE
         case Outcome.INSUFFICIENT:
             return insufficient_tokens(receipt.posting.tokens, receipt.debit_after or 0, "to cash them out")
     return Refusal(Code.INTERNAL, "The payout could not be booked")

@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 from domain.billing.tip_posting import tip_posting, tip_result
 from domain.ids import RoomId, UserId, client_key
 from domain.protocol.commands import TipSend
-from domain.refusals import Code, Refusal
+from domain.refusals import Refusal
 from server.ids import is_channel
-from storage.idempotency import find_use
+from storage.idempotency import FirstUse, find_first_use
 from storage.postgres import Postgres
 from storage.rooms.tips import find_tipped
-
-CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 
 
 class Tipped(NamedTuple):
@@ -28,17 +26,17 @@ async def recall(postgres: Postgres, user_id: UserId, command: TipSend, tipped: 
 
     `tipped` is None if this user may not know of the room: then a used key was used for another request.
     """
-    use = await find_use(postgres, client_key(user_id, command.key))
-    if use is None:
-        return refusal
     if tipped is None:
-        return CONFLICT
+        return await find_first_use(postgres, client_key(user_id, command.key), None) or refusal
     posting = tip_posting(
         giver=user_id, creator=tipped.creator_id, command=command, tip_id=user_id, room_id=tipped.room_id
     )
-    if use.content != posting.content:
-        return CONFLICT
-    return tip_result(posting, use.ref_id, use.debit_after, tipped.channel)
+    match await find_first_use(postgres, posting.key, posting.content):
+        case FirstUse() as first:
+            return tip_result(posting, first.ref_id, first.debit_after, tipped.channel)
+        case Refusal() as conflict:
+            return conflict
+    return refusal
 
 
 def recall_in_room(postgres: Postgres, user_id: UserId, command: TipSend) -> Callable[[Refusal], Awaitable[Any]]:

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from domain.ids import client_key, content_digest
+from domain.ids import content_digest
 from domain.refusals import Refusal
 from domain.text import clean
 from server.rest.request import Request
 from server.rest.responses import DRAINING, invalid
 from server.rest.strict_json import FieldError
-from storage.idempotency import KEY_IN_USE, find_use
+from storage.idempotency import find_first_use
 from storage.market.payment_settlements import Settlement
 
 
@@ -25,10 +25,9 @@ async def settlement_of(
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
     content = content_digest("settle", *target, action, reason)
-    key = None if request.key is None else client_key(request.user_id, request.key)
-    used = None if key is None else await find_use(request.context.postgres, key)
-    if used is not None and used.content != content:
-        return KEY_IN_USE
+    known = await find_first_use(request.context.postgres, request.user_key, content)
+    if isinstance(known, Refusal):
+        return known
     if request.context.draining:
         return DRAINING
-    return Settlement(action=action, reason=reason, operator_id=request.user_id, key=key, content=content)
+    return Settlement(action=action, reason=reason, operator_id=request.user_id, key=request.user_key, content=content)

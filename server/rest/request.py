@@ -86,9 +86,14 @@ class Request:
             self.answer_headers["Link"] = next_link(self.path, self.query, paged.next_before)
         return Listed(paged.items, asked.limit, asked.offset, paged.total, paged.total_capped)
 
+    @property
+    def user_key(self) -> PostingKey | None:
+        """The idempotency key as one of the caller's own keys, or None without one."""
+        return None if self.key is None else client_key(self.user_id, self.key)
+
     def posting_key(self) -> PostingKey:
         """Return the key of this request's posting: from the idempotency key, or a new one without it."""
-        return client_key(self.user_id, self.key or str(new_uuid()))
+        return self.user_key or client_key(self.user_id, str(new_uuid()))
 
 
 def read_key(header: str | None) -> str | None:

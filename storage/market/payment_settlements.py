@@ -11,8 +11,8 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import Code, Refusal, unfit
-from storage.database_errors import StatementRefused, StorageUnavailable
-from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
+from storage.database_errors import StorageUnavailable
+from storage.idempotency import claim_within, claiming_transaction
 from storage.market.purchases import Purchase, lock_purchase
 from storage.people.operator_actions import Action, note_action
 from storage.postgres import Connection, PgUUID, Postgres, Row
@@ -69,7 +69,7 @@ async def settle_payment(
         if payment["purchase_id"] != known_as:
             raise StorageUnavailable("an event changed this payment at the same time")
         _refuse_own(purchase, settlement)
-        await keep_key(connection, settlement, payment_id)
+        await claim_key(connection, settlement, payment_id)
         if settlement.action == "reject":
             return await _reject(connection, payment, purchase, settlement)
         return await _credit(connection, payment, purchase, settlement)
@@ -90,7 +90,7 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
         if purchase is None:
             raise SettlementRefused(NO_SUCH_PURCHASE)
         _refuse_own(purchase, settlement)
-        await keep_key(connection, settlement, purchase_id)
+        await claim_key(connection, settlement, purchase_id)
         # Lock the open payments, the oldest first.
         is_open = await connection.fetch(
             "SELECT * FROM payments WHERE purchase_id = $1 AND status = 'open' ORDER BY created_at, id FOR UPDATE",
@@ -127,13 +127,9 @@ async def decide(postgres: Postgres, work: Callable[[Connection], Awaitable[T]])
     Raises StorageUnavailable.
     """
     try:
-        return await postgres.transaction(work)
+        return await claiming_transaction(postgres, work)
     except SettlementRefused as refused:
         return refused.refusal
-    except StatementRefused as refused:
-        if refused.constraint == KEY_OF_A_POSTING:
-            return KEY_IN_USE
-        raise
 
 
 async def _credit(
@@ -239,19 +235,11 @@ async def _keep(connection: Connection, payment: Row | None, purchase: Purchase 
     await note_action(connection, action)
 
 
-async def keep_key(connection: Connection, settlement: Settlement, ref_id: UUID) -> None:
-    """Store the use of the settlement's key; no other request and no posting may have it.
+async def claim_key(connection: Connection, settlement: Settlement, ref_id: UUID) -> None:
+    """Claim the settlement's key; no other request and no posting may have it.
 
-    Takes the write lock, by a trigger. Raises SettlementRefused if the key was used with other content, and
-    StatementRefused by KEY_OF_A_POSTING if it is a posting's.
+    Takes the write lock, by a trigger. Raises SettlementRefused if the key was used with other content.
     """
-    if settlement.key is None:
-        return
-    # Insert the key, or read the row that has it; DO UPDATE makes RETURNING return that row too.
-    content = await connection.fetchval(
-        "INSERT INTO idempotency_keys AS k (key, content, ref_id) VALUES ($1, $2, $3)"
-        " ON CONFLICT (key) DO UPDATE SET key = k.key RETURNING content",
-        *(PgUUID(settlement.key), PgUUID(settlement.content), ref_id),
-    )
-    if content.bytes != settlement.content:
-        raise SettlementRefused(KEY_IN_USE)
+    claimed = await claim_within(connection, settlement.key, settlement.content, ref_id)
+    if isinstance(claimed, Refusal):
+        raise SettlementRefused(claimed)

@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import PostingKey, UserId
-from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens
+from domain.refusals import FROZEN, KEY_IN_USE, Code, Refusal, insufficient_tokens
+from storage.idempotency import find_first_use
 from storage.market.reversals import is_frozen
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Row
@@ -67,7 +68,6 @@ _PAYOUTS = Listing(
     id="p.id",
 )
 _SELECT = f"SELECT {_PAYOUTS.columns} FROM payouts p"
-CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 
 
 class Cashable(NamedTuple):
@@ -189,20 +189,15 @@ async def mark_given_back(postgres: Postgres, payout_id: UUID) -> None:
 
 
 async def _by_key(connection: Connection, new: NewPayout) -> Payout | Refusal | None:
-    """Return the payout with this key, or CONFLICT if the key has another use; an abandoned payout frees its key."""
+    """Return the payout with this key, or KEY_IN_USE if the key has another use; an abandoned payout frees its key."""
     # Find the payout with this key that is booked or not abandoned.
     row = await connection.fetchrow(
         f"{_SELECT} WHERE p.posting_key = $1 AND (p.given_up_at IS NULL OR {_BOOKED} IS NOT NULL)",
         PgUUID(new.posting_key),
     )
     if row is not None:
-        return _payout(row) if row["tokens"] == new.tokens else CONFLICT
-    # Look for any other use of the key.
-    used = await connection.fetchrow(
-        "SELECT 1 FROM journal WHERE key = $1 UNION ALL SELECT 1 FROM idempotency_keys WHERE key = $1",
-        PgUUID(new.posting_key),
-    )
-    return None if used is None else CONFLICT
+        return _payout(row) if row["tokens"] == new.tokens else KEY_IN_USE
+    return KEY_IN_USE if await find_first_use(connection, new.posting_key, None) is not None else None
 
 
 async def _why_not(connection: Connection, new: NewPayout) -> Refusal | None:

@@ -8,10 +8,9 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import Refusal, quota_reached
-from storage.database_errors import StatementRefused
-from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
+from storage.idempotency import FirstUse, claiming_transaction, find_first_use, key_insert, key_parameters
 from storage.paging import Listing, Page, Paged
-from storage.postgres import Connection, PgUUID, Postgres, Row
+from storage.postgres import Connection, Postgres, Row
 from storage.quotas import lock_user
 
 EXPIRES_AFTER = "25 hours"  # a checkout lasts for a day, and the provider reports its end soon after
@@ -75,11 +74,13 @@ async def find_purchase(postgres: Postgres, purchase_id: UUID) -> Purchase | Non
     return None if row is None else purchase_of(row)
 
 
-async def find_purchase_by_key(postgres: Postgres, key: PostingKey, content: bytes) -> Purchase | Refusal | None:
-    """Return the purchase that was made with this key, KEY_IN_USE after another use, or None if the key is free.
+async def find_purchase_by_key(postgres: Postgres, key: PostingKey | None, content: bytes) -> Purchase | Refusal | None:
+    """Return the purchase that was made with this key, KEY_IN_USE after another use, or None for a new key or none.
 
     Raises StorageUnavailable.
     """
+    if key is None:
+        return None
     return await postgres.transaction(lambda connection: _by_key(connection, key, content), atomic=False)
 
 
@@ -104,12 +105,7 @@ async def make_purchase(postgres: Postgres, new: NewPurchase, *, most_pending: i
             return quota_reached(f"{most_pending} purchases wait to be paid; pay one, or let them expire")
         return await _insert(connection, new)
 
-    try:
-        return await postgres.transaction(in_transaction)
-    except StatementRefused as refused:
-        if refused.constraint == KEY_OF_A_POSTING:  # it is the key of a payout that is not booked yet
-            return KEY_IN_USE
-        raise
+    return await claiming_transaction(postgres, in_transaction)
 
 
 async def list_purchases(postgres: Postgres, user_id: UserId, page: Page) -> Paged[Purchase]:
@@ -210,18 +206,11 @@ async def expire_purchases(postgres: Postgres) -> None:
 
 
 async def _by_key(connection: Connection, key: PostingKey, content: bytes) -> Purchase | Refusal | None:
-    # Look the key up among other uses and among postings.
-    row = await connection.fetchrow(
-        "SELECT ref_id, content FROM idempotency_keys WHERE key = $1"
-        " UNION ALL SELECT NULL, NULL FROM journal WHERE key = $1",
-        PgUUID(key),
-    )
-    if row is None:
-        return None
-    if row["content"] is None or row["content"].bytes != content:
-        return KEY_IN_USE
+    known = await find_first_use(connection, key, content)
+    if not isinstance(known, FirstUse):
+        return known
     # Read the purchase of the key.
-    found = await connection.fetchrow(f"{_SELECT} WHERE p.id = $1", row["ref_id"])
+    found = await connection.fetchrow(f"{_SELECT} WHERE p.id = $1", known.ref_id)
     assert found is not None, "a key and its purchase are written together"
     return purchase_of(found)
 
@@ -230,14 +219,12 @@ async def _insert(connection: Connection, new: NewPurchase) -> Purchase:
     # Insert the use of the key and the purchase.
     row = await connection.fetchrow(
         f"""
-        WITH used AS (INSERT INTO idempotency_keys (key, content, ref_id)
-                      SELECT $8::uuid, $9::uuid, $1 WHERE $8 IS NOT NULL)
+        WITH used AS ({key_insert("$8", "$9", ref_id="$1")})
         INSERT INTO purchases AS p (id, user_id, pack_id, tokens, price_cents, currency, provider)
         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {_PURCHASES.columns}
         """,
         *(new.id, new.user_id, new.pack_id, new.tokens, new.price_cents, new.currency, new.provider),
-        None if new.key is None else PgUUID(new.key),
-        PgUUID(new.content),
+        *key_parameters(new.key, new.content),
     )
     assert row is not None, "an INSERT returns what it inserts"
     return purchase_of(row)

@@ -12,7 +12,7 @@ import msgspec
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from storage import wall_clock
-from storage.market.payment_settlements import Settlement, SettlementRefused, decide, keep_key
+from storage.market.payment_settlements import Settlement, SettlementRefused, claim_key, decide
 from storage.market.purchases import Purchase, lock_purchase
 from storage.paging import Listing, Page, Paged
 from storage.people.operator_actions import Action, note_action
@@ -186,7 +186,7 @@ async def _release(connection: Connection, reversal_id: UUID, settlement: Settle
         raise SettlementRefused(NO_SUCH_REVERSAL)
     if purchase is not None and purchase.user_id == settlement.operator_id:
         raise SettlementRefused(OWN_WALLET)
-    await keep_key(connection, settlement, reversal_id)
+    await claim_key(connection, settlement, reversal_id)
     if status == "released":
         return purchase
     # Release the reversal.

@@ -11,9 +11,9 @@ from domain.ids import CallId, PostingKey, UserId
 from domain.instant import Duration, Instant, as_datetime, from_datetime
 from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, rate_changed, ring_cooldown, unfit
 from storage.database_errors import StatementRefused
-from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
+from storage.idempotency import FirstUse, claiming_transaction, find_first_use, key_insert, key_parameters
 from storage.market.reversals import is_frozen
-from storage.postgres import Connection, PgUUID, Postgres, Row
+from storage.postgres import Connection, Postgres, Row
 from storage.rooms.calls import CALLS, StoredCall, find_call, stored_call
 from storage.rooms.streams import LIVE_OR_IN_A_CALL
 
@@ -78,10 +78,8 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
         return None
 
     try:
-        decided = await postgres.transaction(in_transaction)
+        decided = await claiming_transaction(postgres, in_transaction)
     except StatementRefused as refused:
-        if refused.constraint == KEY_OF_A_POSTING:
-            return KEY_IN_USE
         if refused.constraint not in ("users_in_calls_pkey", LIVE_OR_IN_A_CALL):
             raise
         # A concurrent transaction began a call or a stream of one of them, which may have ended since.
@@ -95,19 +93,8 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
 
 
 async def _find_by_key(connection: Connection, new: NewCall) -> Rung | Refusal | None:
-    if new.key is None:
-        return None
-    # Look the key up among other uses and among postings.
-    row = await connection.fetchrow(
-        "SELECT ref_id, content FROM idempotency_keys WHERE key = $1"
-        " UNION ALL SELECT NULL, NULL FROM journal WHERE key = $1",
-        PgUUID(new.key),
-    )
-    if row is None:
-        return None
-    if row["ref_id"] is None or row["content"].bytes != new.content:
-        return KEY_IN_USE
-    return Rung(await _load(connection, row["ref_id"]), is_new=False)
+    known = await find_first_use(connection, new.key, new.content)
+    return Rung(await _load(connection, known.ref_id), is_new=False) if isinstance(known, FirstUse) else known
 
 
 async def _price(connection: Connection, new: NewCall) -> BlockPrice | Refusal:
@@ -213,11 +200,10 @@ async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> No
     """Insert all rows of a call in one round trip."""
     # Insert the room, the meter, the use of the key and the call.
     await connection.execute(
-        """
+        f"""
         WITH room AS (INSERT INTO rooms (id, kind, channel, server_id) VALUES ($1, 'call', $2, $3)),
              meter AS (INSERT INTO meters (room_id, payer_id) VALUES ($1, $4)),
-             used AS (INSERT INTO idempotency_keys (key, content, ref_id)
-                      SELECT $12::uuid, $13::uuid, $1 WHERE $12 IS NOT NULL)
+             used AS ({key_insert("$12", "$13", ref_id="$1")})
         INSERT INTO calls (id, fan_id, creator_id, rate_tokens_per_min, block_seconds, block_rounding, max_tokens,
                            created_at, rings_until)
         VALUES ($1, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -233,19 +219,12 @@ async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> No
         new.max_tokens,
         as_datetime(new.created_at),
         as_datetime(new.rings_until),
-        None if new.key is None else PgUUID(new.key),
-        PgUUID(new.content),
+        *key_parameters(new.key, new.content),
     )
 
 
-async def _load(connection: Connection, call_id: UUID) -> StoredCall:
+async def _load(connection: Connection, call_id: UUID | None) -> StoredCall:
     # Read the call with everything that belongs to it.
     row: Row | None = await connection.fetchrow(f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE c.id = $1", call_id)
     assert row is not None, "a key and its call are written together"
     return stored_call(row)
-
-
-async def forget_old_keys(postgres: Postgres) -> None:
-    """Delete keys of a day ago that no posting has (contract.md, Idempotency). Raises StorageUnavailable."""
-    # Delete the old keys.
-    await postgres.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'")

@@ -138,7 +138,7 @@ IN_PYTHON = (
         "client-key",
         "the posting key is derived from the client's idempotency key",
         "a repeated request for a credit credits again",
-        (Edit("server/rest/request.py", "self.key or str(new_uuid())", "str(new_uuid())"),),
+        (Edit("server/rest/request.py", "self.user_key or client_key", "client_key"),),
         FIVE_BLOWS,
         "was acknowledged otherwise",
         "the same key is answered with a different credit",

@@ -21,7 +21,7 @@ from domain.ids import (
     client_key,
 )
 from server.ids import new_channel, new_uuid
-from storage.idempotency import keep_use
+from storage.idempotency import claim
 from storage.ledger.actor import StorageActor
 from storage.ledger.spend_limits import set_spend_limit
 from storage.postgres import PgUUID, Postgres, open_postgres
@@ -149,7 +149,7 @@ class LedgerPair:
         """Use the user's key for something other than a posting, if the key is free."""
         posting_key = client_key(user_id, key)
         if posting_key not in self.model.journal:
-            await keep_use(self.postgres, posting_key, bytes(16), user_id)
+            await claim(self.postgres, posting_key, bytes(16), user_id)
             self.model.other_keys.add(posting_key)
 
     async def tickets_in_database(self) -> dict[tuple[RoomId, UserId], PostingKey]:

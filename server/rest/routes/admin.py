@@ -8,10 +8,10 @@ import msgspec
 import trio
 
 from domain.amounts import MAX_POSTING_TOKENS
-from domain.billing.posting import Kind, Outcome, Posting
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.call.record import CallView
 from domain.ids import PROMOTIONS, PostingKey, RoomId, UserId, content_digest
-from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.refusals import KEY_IN_USE, Code, Refusal, insufficient_tokens
 from domain.stream.record import StreamView
 from domain.text import clean
 from server.ids import new_uuid
@@ -22,12 +22,10 @@ from server.rest.route import Needs, Routes
 from server.rest.routes.wallet import Balance
 from server.rest.strict_json import FieldError
 from server.rooms.room import LiveRoom
-from storage.idempotency import Use, find_use
+from storage.idempotency import FirstUse, find_first_use
 from storage.ledger.audit import audit
 from storage.paging import BadCursor, Paged
 from storage.people.users import find_user
-
-CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 
 routes = Routes("/api/admin")
 
@@ -97,9 +95,11 @@ async def credit(request: Request, body: CreditWanted) -> Credit | Refusal:
     if body.tokens == 0:
         return invalid(FieldError("tokens", "must not be 0"))
     posting = _posting(request.posting_key(), body, reason, request.user_id)
-    used = None if request.key is None else await find_use(request.context.postgres, posting.key)
-    if used is not None:  # a used key is answered before any other check
-        return _first_result(used, posting, body, reason)
+    match await find_first_use(request.context.postgres, request.user_key, posting.content):
+        case FirstUse() as first:  # returned before any other check
+            return _credit(first, body, reason)
+        case Refusal() as conflict:
+            return conflict
     if await find_user(request.context.postgres, body.user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
     return await _book(request, posting, body, reason)
@@ -152,32 +152,20 @@ async def _book(request: Request, posting: Posting, body: CreditWanted, reason: 
         return DRAINING
     receipt = (await request.background_tasks.run(partial(request.context.actor.post, [posting])))[0]
     match receipt.outcome:
-        case Outcome.COMMITTED:
-            return _credit(posting.ref_id, receipt.debit_after, receipt.credit_after, body, reason)
-        case Outcome.ALREADY:  # the same request ran concurrently
-            used = await find_use(request.context.postgres, posting.key)
-            assert used is not None, "the journal keeps every key"
-            return _first_result(used, posting, body, reason)
+        case Outcome.COMMITTED | Outcome.ALREADY:  # already, if the same request ran concurrently
+            return _credit(receipt, body, reason)
         case Outcome.CONFLICT:
-            return CONFLICT
+            return KEY_IN_USE
         case Outcome.INSUFFICIENT:
             return insufficient_tokens(posting.tokens, receipt.debit_after or 0, "to take them back")
     return invalid(FieldError("tokens", "are more than the wallet can hold"))
 
 
-def _first_result(used: Use, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
-    if used.content != posting.content:
-        return CONFLICT
-    return _credit(used.ref_id, used.debit_after, used.credit_after, body, reason)
-
-
-def _credit(
-    credit_id: UUID | None, debit_after: int | None, credit_after: int | None, body: CreditWanted, reason: str
-) -> Credit:
-    balance = credit_after if body.tokens > 0 else debit_after
-    assert credit_id is not None, "a credit has an id"
+def _credit(booked: FirstUse | Receipt, body: CreditWanted, reason: str) -> Credit:
+    balance = booked.credit_after if body.tokens > 0 else booked.debit_after
+    assert booked.ref_id is not None, "a credit has an id"
     assert balance is not None, "a posting that is booked has balances"
-    return Credit(credit_id, body.user_id, body.tokens, reason, Balance(balance))
+    return Credit(booked.ref_id, body.user_id, body.tokens, reason, Balance(balance))
 
 
 def _card(room: LiveRoom) -> RoomCard:

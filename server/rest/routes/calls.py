@@ -7,7 +7,7 @@ import msgspec
 
 from domain.amounts import MAX_BALANCE_TOKENS
 from domain.call.record import CallView
-from domain.ids import CallId, UserId, client_key, content_digest
+from domain.ids import CallId, UserId, content_digest
 from domain.instant import duration
 from domain.protocol.commands import CallAccept, CallCancel, CallCommand, CallDecline
 from domain.refusals import Code, Refusal
@@ -162,7 +162,7 @@ def _new_call(request: Request, body: CallWanted) -> NewCall:
         creator=body.creator_id,
         creator_online=context.sessions.online(body.creator_id),
         max_tokens=body.max_tokens,
-        key=None if request.key is None else client_key(request.user_id, request.key),
+        key=request.user_key,
         content=_content(body),
         block_seconds=rules.block_seconds,
         block_rounding=rules.block_rounding,

@@ -9,18 +9,17 @@ import msgspec
 import structlog
 
 from domain.billing.posting import Kind, Receipt
-from domain.ids import ESCROW, LOSSES, CallId, PostingKey, RoomId, UserId, client_key, content_digest
+from domain.ids import ESCROW, LOSSES, CallId, PostingKey, RoomId, UserId, content_digest
 from domain.refusals import Code, Refusal, losses_limit
 from domain.text import clean
 from server.rest.request import Request
 from server.rest.responses import DRAINING, invalid
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
-from storage.idempotency import find_use, keep_use
+from storage.idempotency import claim, find_first_use
 from storage.ledger.refunds import Advance, booked_by, find_paid, find_paid_in_call, find_paid_in_stream, find_parties
 from storage.postgres import Postgres
 
-CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 OWN = Refusal(Code.SELF_PAYMENT, "Operators cannot refund payments that they made or received")
 NOTHING_PAID = Refusal(Code.NOT_FOUND, "Nothing was paid for that")
 TARGETS = ({"tipId"}, {"ticketId"}, {"callId"}, {"streamId", "userId"})
@@ -93,9 +92,9 @@ async def give_back(request: Request, body: RefundWanted) -> Refund | Refusal:
     if body.target.keys() not in TARGETS:
         return invalid(FieldError("body", "must name a tipId, a ticketId, a callId, or a streamId and a userId"))
     content = content_digest("refund", *map(str, body.target.values()), *body.target, reason)
-    used = None if request.key is None else await find_use(request.context.postgres, _key(request, request.key))
-    if used is not None and used.content != content:
-        return CONFLICT
+    known = await find_first_use(request.context.postgres, request.user_key, content)
+    if isinstance(known, Refusal):
+        return known
     paid = await _find(request.context.postgres, body)
     if not paid:
         return NOTHING_PAID
@@ -110,12 +109,11 @@ async def _refund(
     request: Request, body: RefundWanted, paid: Sequence[PostingKey], content: bytes, reason: str
 ) -> Refund | Refusal:
     """Refund the payments; with a key, only those made before its first use, so that a repeat refunds no later ones."""
-    if request.key is not None:
-        ref_id = next(iter(body.target.values()))
-        first_used_at = await keep_use(request.context.postgres, _key(request, request.key), content, ref_id)
-        if first_used_at is None:
-            return CONFLICT
-        paid = await booked_by(request.context.postgres, paid, first_used_at)
+    first = await claim(request.context.postgres, request.user_key, content, next(iter(body.target.values())))
+    if isinstance(first, Refusal):
+        return first
+    if first is not None:
+        paid = await booked_by(request.context.postgres, paid, first.at)
     limit = request.context.settings.payouts.losses_limit_tokens
     advance = Advance(request.user_id, None if body.confirm else limit)
     refunded = await request.context.actor.refund(paid, reason, advance)
@@ -135,10 +133,6 @@ async def _find(postgres: Postgres, body: RefundWanted) -> list[PostingKey]:
         return await find_paid_in_call(postgres, body.call_id)
     assert body.stream_id is not None and body.user_id is not None, "there is no other target"
     return await find_paid_in_stream(postgres, body.stream_id, body.user_id)
-
-
-def _key(request: Request, key: str) -> PostingKey:
-    return client_key(request.user_id, key)
 
 
 def _sum(receipts: Sequence[Receipt]) -> Refund:

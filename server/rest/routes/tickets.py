@@ -14,10 +14,8 @@ from server.rest.request import Request
 from server.rest.responses import DRAINING
 from server.rest.route import Routes
 from server.rest.routes.wallet import Balance
-from storage.idempotency import find_use
+from storage.idempotency import FirstUse, find_first_use
 from storage.rooms.streams import StoredStream, find_standing, find_stream
-
-CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 
 routes = Routes("/api/streams")
 
@@ -60,19 +58,20 @@ async def buy(request: Request, stream_id: RoomId) -> TicketBought | Refusal:
     They are refunded if the stream ends before that or is not started within `streams.stream_expiry_days`. A buyer whom
     the creator removes or blocks is always refunded.
     """
-    key = request.posting_key()
     stored = await find_stream(request.context.postgres, stream_id)
-    if request.key is not None and (use := await find_use(request.context.postgres, key)) is not None:
-        if use.content != _content(stream_id) or stored is None:
-            return CONFLICT
-        return _bought(stored, use.ref_id, use.debit_after)
+    match await find_first_use(request.context.postgres, request.user_key, _content(stream_id)):
+        case FirstUse() as first:
+            assert stored is not None, "its ticket was sold"
+            return _bought(stored, first.ref_id, first.debit_after)
+        case Refusal() as conflict:
+            return conflict
     if stored is None:
         return Refusal(Code.NOT_FOUND, "No such stream")
     price = stored.facts.ticket_price_tokens
     refusal = await _why_not_sell(request, stored)
     if refusal is not None or price is None:
         return refusal or unfit(("streamId", "is of a stream that needs no ticket"))
-    return await _book(request, stored, _posting(key, request.user_id, stored, price))
+    return await _book(request, stored, _posting(request.posting_key(), request.user_id, stored, price))
 
 
 async def _why_not_sell(request: Request, stored: StoredStream) -> Refusal | None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.ids import client_key, content_digest
+from domain.ids import content_digest
 from domain.refusals import Code, Refusal
 from server.config.packs import Pack
 from server.ids import new_uuid
@@ -129,8 +129,7 @@ async def _begin(request: Request, pack_id: str) -> Purchase | Refusal:
 async def _find_or_make(request: Request, pack_id: str) -> Purchase | Refusal:
     """Find the purchase of this key, even if its pack is no longer on offer; else create one."""
     context, content = request.context, content_digest("purchase", pack_id)
-    key = None if request.key is None else client_key(request.user_id, request.key)
-    if key is not None and (known := await find_purchase_by_key(context.postgres, key, content)) is not None:
+    if (known := await find_purchase_by_key(context.postgres, request.user_key, content)) is not None:
         return known
     pack, provider = context.settings.packs.offers.get(pack_id), context.payments.provider
     if context.draining:
@@ -147,7 +146,7 @@ async def _find_or_make(request: Request, pack_id: str) -> Purchase | Refusal:
         price_cents=pack.price_cents,
         currency=context.settings.packs.currency,
         provider=provider.name,
-        key=key,
+        key=request.user_key,
         content=content,
     )
     return await make_purchase(context.postgres, new, most_pending=context.settings.limits.purchases_pending)
