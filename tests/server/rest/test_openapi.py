@@ -164,7 +164,7 @@ async def test_an_answer_that_is_not_as_described_is_found(users: Users) -> None
     answer = await (await users.fan(5)).get("/wallet")
     assert list(misfits(answer)) == []
     for fields, fault in (
-        ({"balance": "5"}, "$.balance: '5' is no integer"),
+        ({"balance": "5"}, "$.balance: '5' is not of type 'integer'"),
         ({"id": str(uuid4())}, "$: id is not described"),
     ):
         changed = httpx.Response(200, json={**answer.json(), **fields}, request=answer.request)
