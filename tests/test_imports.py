@@ -18,11 +18,12 @@ HOMES = {
     "trio_asyncio": {"storage/postgres.py"},
     "asyncio": {"storage/postgres.py"},
     # demo_call.py and client.py as clients.
-    "trio_websocket": {"server/gateway/connection.py", "server/cli/demo_call.py", "server/loadtest/client/client.py"},
+    "trio_websocket": {"server/gateway/", "server/cli/demo_call.py", "server/loadtest/client/client.py"},
+    "wsproto": {"server/gateway/"},
     "stripe": {"server/money/payments/stripe.py", "server/money/payments/service.py"},
     "quart": {"server/rest/"},
     "quart_trio": {"server/rest/"},
-    "hypercorn": {"server/rest/"},
+    "hypercorn": {"server/rest/http/"},
 }
 # The rules are pure: they import values of the standard library, and msgspec.
 RULES_MAY_IMPORT = {

@@ -189,7 +189,7 @@ class SendQueue(trio.abc.Stream):
     # The interface of trio.abc.Stream, for trio-websocket
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send a control frame of trio-websocket, or its handshake. Raises BrokenResourceError once closed."""
+        """Send a control frame of trio-websocket or a handshake's answer. Raises BrokenResourceError once closed."""
         if self.closed.is_set():
             raise trio.BrokenResourceError
         self.push(bytes(data))

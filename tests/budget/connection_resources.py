@@ -119,7 +119,7 @@ OF_CONNECTIONS = (
     Resource(
         "handshakes of one address",
         "limits.handshakes_burst",
-        "server/gateway/connection.py",
+        "server/gateway/handshake.py",
         REST_LIMITS + "test_too_many_websockets_of_one_address_are_refused",
     ),
     Resource(
@@ -145,7 +145,7 @@ OF_CONNECTIONS = (
     Resource(
         "bytes of a frame",
         "websocket.max_frame_bytes",
-        "server/gateway/connection.py",
+        "server/gateway/frame_reader.py",
         "tests/server/gateway/test_close_codes.py::test_each_way_to_be_disconnected_has_its_close_code",
     ),
 )

@@ -6,7 +6,8 @@ LIMITS, LIMITS_TESTS = "server/gateway/connection_limits.py", "tests/server/gate
 LISTENER = "server/gateway/listener.py"
 CONNECTIONS, HTTP1 = "server/rest/http/connections.py", "server/rest/http/http1.py"
 HOSTILE_TESTS = "tests/server/rest/test_hostile_connections.py"
-WEBSOCKET = "server/gateway/connection.py"
+WEBSOCKET, HANDSHAKE = "server/gateway/connection.py", "server/gateway/handshake.py"
+FRAME_READER = "server/gateway/frame_reader.py"
 BUDGETS, BUDGETS_TESTS = "server/access/user_budgets.py", "tests/server/access/test_user_budgets.py"
 CONCURRENCY, CONCURRENCY_TESTS = "server/rest/http/concurrency.py", "tests/server/rest/test_concurrency.py"
 BOUNDS_TESTS = "tests/server/rest/test_user_bounds.py"
@@ -98,7 +99,13 @@ IN_RESOURCES = (
         "handshake-refused",
         "a handshake that is refused is closed at once",
         "each one holds a connection of its address for ten seconds",
-        (Edit(WEBSOCKET, "            watch.cancel_scope.cancel()  # also after", "            pass  # also after"),),
+        (
+            Edit(
+                HANDSHAKE,
+                "_rejection(handshake, offer.encode()))\n        return None",
+                "_rejection(handshake, offer.encode()))\n        await trio.sleep_forever()",
+            ),
+        ),
         "tests/server/gateway/test_handshakes.py::test_a_handshake_that_is_refused_is_closed_at_once",
         "TimeoutError",
         "it is closed at the handshake's deadline",
@@ -122,7 +129,7 @@ IN_RESOURCES = (
         "open-one",
         "nothing is read after the first message until the user is known",
         "each unauthenticated websocket holds 64 messages",
-        (Edit(WEBSOCKET, "                await self._admitted.wait()\n", "                pass\n"),),
+        (Edit(FRAME_READER, "                await self._admitted.wait()\n", "                pass\n"),),
         f"{UNAUTHENTICATED_TESTS}::test_nothing_is_read_after_a_first_message_while_the_user_is_looked_up",
         "assert",
         "megabytes are read",
@@ -167,7 +174,13 @@ IN_RESOURCES = (
         "handshake-broken-off",
         "a client that disconnects during its handshake is no fault",
         "each such client writes a traceback",
-        (Edit(WEBSOCKET, "with contextlib.suppress(ConnectionClosed):", "with contextlib.suppress(BlockingIOError):"),),
+        (
+            Edit(
+                HANDSHAKE,
+                "with contextlib.suppress(trio.BrokenResourceError):",
+                "with contextlib.suppress(BlockingIOError):",
+            ),
+        ),
         "tests/server/gateway/test_handshakes.py::test_a_peer_that_disconnects_while_it_is_answered_causes_no_traceback",
         "AssertionError",
         "a fault is logged",

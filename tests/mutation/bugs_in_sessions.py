@@ -233,7 +233,7 @@ IN_SESSIONS = (
         "a one-byte host name writes a traceback into the log",
         (
             Edit(
-                "server/gateway/connection.py",
+                "server/gateway/handshake.py",
                 "except (RemoteProtocolError, UnicodeError):",
                 "except RemoteProtocolError:",
             ),

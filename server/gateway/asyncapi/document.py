@@ -21,7 +21,8 @@ from server.config.settings import Settings, WebsocketSettings
 from server.gateway.asyncapi import text as text
 from server.gateway.asyncapi.document_parts import Json, mark_times, version
 from server.gateway.asyncapi.shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
-from server.gateway.connection import PATH, first_message_bytes
+from server.gateway.connection import first_message_bytes
+from server.gateway.handshake import PATH
 
 Kind = type[msgspec.Struct]
 

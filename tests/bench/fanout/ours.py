@@ -25,8 +25,8 @@ from server.broadcast.history import History
 from server.broadcast.send_queue import SendQueue
 from server.config.listen_address import Address
 from server.config.settings import RoomSettings, WebsocketSettings
-from server.gateway.connection import QUEUED_MESSAGES
 from server.gateway.connection_limits import Admission, ConnectionLimits
+from server.gateway.frame_reader import QUEUED_MESSAGES
 from server.gateway.listener import Listener, open_listener
 from server.observability.faults import Faults
 from server.observability.memory import settle_memory
