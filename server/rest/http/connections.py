@@ -13,7 +13,6 @@ import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.task_group import TaskGroup
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr, wrap_app
@@ -116,11 +115,8 @@ class Connections:
         return [connection for of_address in self._open.values() for connection in of_address]
 
 
-class _Connection(TCPServer):
+class _Connection:
     """One connection, with a deadline for every step of the peer."""
-
-    protocol: Http1  # type: ignore[assignment]  # reason: in place of a wrapper that can change to HTTP/2
-    stream: trio.SocketStream  # type: ignore[assignment]  # reason: declared for TLS alone, and made for both
 
     def __init__(
         self,
@@ -131,9 +127,14 @@ class _Connection(TCPServer):
         stream: trio.SocketStream,
         admission: Admission,
     ) -> None:
-        super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]  # reason: as above
         self.admission = admission
+        self.stream = stream
         self.idle_since: float | None = trio.current_time()  # None while a request is read or answered
+        self._app = app
+        self._config = config
+        self._context = context
+        self._protocol: Http1
+        self._sending = trio.Lock()
         self._settings = settings
         self._reading = trio.CancelScope()
         self._deadline = trio.current_time() + settings.head_seconds
@@ -145,18 +146,18 @@ class _Connection(TCPServer):
             sock = self.stream.socket
             client = parse_socket_addr(sock.family, sock.getpeername())
             server = parse_socket_addr(sock.family, sock.getsockname())
-            async with TaskGroup() as self._task_group:
-                state = ConnectionState(self.state)
-                self.protocol = Http1(
-                    self.app,
-                    self.config,
-                    self.context,
-                    self._task_group,
+            async with TaskGroup() as task_group:
+                state, is_tls = ConnectionState({}), False
+                self._protocol = Http1(
+                    self._app,
+                    self._config,
+                    self._context,
+                    task_group,
                     state,
-                    False,
+                    is_tls,
                     client,
                     server,
-                    self.protocol_send,
+                    self._handle_output,
                 )
                 await self._read_data()
         except OSError:
@@ -168,7 +169,7 @@ class _Connection(TCPServer):
         """Stop reading; a request under way is still answered."""
         self._set_deadline(-math.inf)
 
-    async def protocol_send(self, event: Event) -> None:
+    async def _handle_output(self, event: Event) -> None:
         # The task that sends the last event of an answer also closes the connection or starts its keep-alive time, and
         # Quart cancels that task when the request ends.
         with trio.CancelScope(shield=True):
@@ -176,13 +177,13 @@ class _Connection(TCPServer):
                 await self._send(event.data)
             elif isinstance(event, Closed):
                 self.end()
-                await self.protocol.handle(Closed())
+                await self._protocol.handle(Closed())
             elif isinstance(event, Updated):
                 self._note_idle(event.idle)
 
     async def _send(self, data: bytes) -> None:
         """Send in parts, and close the connection if the peer does not take one in `send_seconds`."""
-        async with self.send_lock:
+        async with self._sending:
             try:
                 for start in range(0, len(data), SENT_AT_ONCE):
                     with trio.fail_after(self._settings.send_seconds):
@@ -192,12 +193,12 @@ class _Connection(TCPServer):
                 self.stream.socket.close()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
-        await self.protocol.handle(Closed())
+        await self._protocol.handle(Closed())
 
     def _note_idle(self, idle: bool) -> None:
         now = trio.current_time()
         self.idle_since = now if idle else None
-        self._head_begun = idle and self.protocol.has_begun_next
+        self._head_begun = idle and self._protocol.has_begun_next
         seconds = self._settings.head_seconds if self._head_begun else KEEP_ALIVE_SECONDS
         self._set_deadline(now + seconds if idle else math.inf)  # BODY_TIMEOUT bounds the body
 
@@ -228,8 +229,8 @@ class _Connection(TCPServer):
             if data and self.idle_since is not None and not self._head_begun:
                 self._head_begun = True
                 self._set_deadline(min(self._deadline, trio.current_time() + self._settings.head_seconds))
-            await self.protocol.handle(RawData(data))
-        await self.protocol.handle(Closed())
+            await self._protocol.handle(RawData(data))
+        await self._protocol.handle(Closed())
 
 
 def _config() -> Config:

@@ -1,4 +1,15 @@
-"""HTTP/1.1 on one connection, without HTTP/2 and upgrades, and with bounds on the cost of a request."""
+"""HTTP/1.1 on one connection, without HTTP/2 and upgrades, and with bounds on the cost of a request.
+
+Only this module depends on what hypercorn does not promise. It was read in hypercorn 0.18.0; `tests/libraries/` checks
+each point:
+
+- `H11Protocol.handle` gives received bytes to its h11 connection and then handles the connection's events. `Http1` does
+  both itself, since the library's handling switches to HTTP/2 and to websockets.
+- `H11Protocol.stream_send` sends the parts of a response, and starts the next cycle or closes after the last one.
+- `HTTPStream.handle` starts the app for a Request, and passes the body to it with `app_put`. For StreamClosed it only
+  sets `closed`, writes an access log, which is off, and tells the app, for which it may wait.
+- `HTTPStream.app_put` is the bound `send` of a trio memory channel, as `TaskGroup.spawn_app` returns it.
+"""
 
 import contextlib
 from typing import Any
@@ -11,6 +22,7 @@ from hypercorn.protocol.events import Body, EndBody, Request, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.typing import H11SendableEvent
 
 HEADERS_MAX = 100  # of a request; browsers behind proxies send about 30
 BODY_PARTS_MAX = 1_024  # chunks of any size that a body may have …
@@ -38,23 +50,30 @@ class Http1(H11Protocol):
         return bool(self.connection.trailing_data[0])
 
     async def handle(self, event: Event) -> None:
-        """Process received bytes or the end of the connection."""
+        """Process received bytes or the end of the connection.
+
+        Suspends while an earlier request of the connection is answered. A malformed request is answered with a problem
+        document, unless its response has begun, and the connection is closed.
+        """
         if isinstance(event, RawData):
             self._received += len(event.data)
-        await super().handle(event)
+            self.connection.receive_data(event.data)
+            await self._handle_received()
+        else:
+            await super().handle(event)
 
-    async def _handle_events(self) -> None:
+    async def _handle_received(self) -> None:
         try:
             await self._handle_each()
         except h11.RemoteProtocolError as error:
             if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                await self._send_error_response(error.error_status_hint)
+                await self._send_problem(error.error_status_hint)
             await self.send(Closed())
 
     async def _handle_each(self) -> None:
         while True:
             if self.connection.they_are_waiting_for_100_continue:
-                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
             event = self.connection.next_event()
             if isinstance(event, h11.Request):
                 await self._begin(event)
@@ -105,7 +124,7 @@ class Http1(H11Protocol):
         if too_small or self._received > 2 * self._part_bytes + FRAMING_BYTES_MAX:
             raise h11.RemoteProtocolError("too much framing")
 
-    async def _send_error_response(self, status_code: int) -> None:
+    async def _send_problem(self, status_code: int) -> None:
         detail = TITLES.get(status_code, TITLES[400])
         code = {403: "FORBIDDEN"}.get(status_code, "VALIDATION_FAILED")
         fields = {"type": "about:blank", "title": "Refused", "status": status_code, "detail": detail}
@@ -117,9 +136,18 @@ class Http1(H11Protocol):
             (b"x-content-type-options", b"nosniff"),
             (b"connection", b"close"),
         ]
-        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
-        await self._send_h11_event(h11.Data(data=body))
-        await self._send_h11_event(h11.EndOfMessage())
+        for part in (h11.Response(status_code=status_code, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            await self._write(part)
+
+    async def _write(self, event: H11SendableEvent) -> None:
+        """Send a part of a response; after an error of the peer, h11 allows only some, and others are dropped."""
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+        else:
+            await self.send(RawData(data=data))
 
 
 def refuse_other_protocols(request: h11.Request) -> None:
