@@ -23,4 +23,4 @@ async def authenticate(context: Context, token: str) -> Authenticated:
         raise CloseConnection(CloseCode.STORAGE_AWAY, "the database is away") from None
     except StatementRefused as refused:
         context.faults.note("connection", refused, "identity.refused", {})
-        raise CloseConnection(CloseCode.STORAGE_AWAY, "the database refused a statement of ours") from None
+        raise CloseConnection(CloseCode.STORAGE_AWAY, "the server could not look up the user; try again") from None
