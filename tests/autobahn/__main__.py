@@ -1,7 +1,7 @@
-"""Has Autobahn's fuzzing client try our websocket, alone and beside a server's other work.
+"""Runs Autobahn's fuzzing client against the server's websocket, alone and beside a server's other work.
 
 `python -m tests.autobahn [CASE…]`, cases as Autobahn names them (`1.1.1`, `9.*`). On standard output comes the table,
-which is kept as `tests/autobahn/results.md`. Where there is no Python 2.7, one line says so.
+which is kept as `tests/autobahn/results.md`. Without Python 2.7 it is one line with the reason.
 """
 
 import subprocess
@@ -25,7 +25,7 @@ SOUND_CLOSE = {"OK", "INFORMATIONAL"}
 
 HEAD = """\
 What Autobahn's fuzzing client thinks of our listener, outbox, frames and close, with an echo on top; alone, and beside
-other connections that hear events meanwhile, with pings between the echoes ([`echo.py`](echo.py) says how and why).
+other connections that receive events meanwhile, with pings between the echoes ([`echo.py`](echo.py) describes it).
 `python -m tests.autobahn` tries it all again and prints this file.
 
 INFORMATIONAL are cases for which the RFC names no right answer. NON-STRICT may be those of groups 3 and 4 in which a
@@ -71,7 +71,7 @@ def _try_beside(scratch: Path, cases: Sequence[str]) -> dict[str, Verdict]:
 
 @contextmanager
 def _echo(kind: str) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
-    """Our server, once it listens: its port, and its process."""
+    """Yield the echo server's port and its process once it listens."""
     port = free_ports(1)[0]
     words = [sys.executable, "-m", "tests.autobahn.echo", str(port), kind]
     with subprocess.Popen(
@@ -103,7 +103,7 @@ def _print_table(alone: dict[str, Verdict], beside: dict[str, Verdict]) -> None:
 
 
 def _bad(verdicts: dict[str, Verdict]) -> list[str]:
-    """No verdict at all is no good one."""
+    """Return the cases that failed; a case without a verdict counts as failed."""
     found = [
         case for case, verdict in verdicts.items() if verdict.behaviour not in SOUND or verdict.close not in SOUND_CLOSE
     ]

@@ -1,4 +1,4 @@
-"""Autobahn's fuzzing client, which runs on Python 2.7 alone: found, installed aside, and asked what it thinks."""
+"""Installs and runs Autobahn's fuzzing client, which needs Python 2.7, and reads its verdicts."""
 
 import os
 import shutil
@@ -13,19 +13,19 @@ from tests.support.lifeline import tied
 PYTHON = "python2.7"
 PACKAGES = Path(__file__).with_name("python27.txt")
 INSTALL_SECONDS_MAX = 300
-RUN_SECONDS_MAX = 600  # of all cases; beside a crowd on two busy cores they took 140
+RUN_SECONDS_MAX = 600  # of all cases; on two busy cores they took 140
 AGENT = "halfminute"
 
 
 class Verdict(msgspec.Struct, rename={"behaviour": "behavior", "close": "behaviorClose"}):
-    """Of one case: how we behaved, and how we closed."""
+    """The verdict of one case: the server's behaviour, and how it closed the connection."""
 
     behaviour: str
     close: str
 
 
 def install(scratch: Path) -> str | None:
-    """Why there is no client here; None if there is."""
+    """Install the client. Return the reason if that failed, else None."""
     if shutil.which(PYTHON) is None or _python(scratch, "-m", "pip", "--version", seconds=60).returncode != 0:
         return f"there is no {PYTHON} with pip on this machine"
     words = "-m", "pip", "install", "--quiet", "--user", "--requirement", str(PACKAGES)
@@ -34,7 +34,7 @@ def install(scratch: Path) -> str | None:
 
 
 def try_cases(scratch: Path, port: int, cases: Sequence[str]) -> dict[str, Verdict]:
-    """Runs the cases against the server on this port; returns the fuzzing client's verdict for each case."""
+    """Run the cases against the server on this port; return the fuzzing client's verdict for each case."""
     spec = {
         "outdir": str(scratch / "report"),
         "servers": [{"agent": AGENT, "url": f"ws://127.0.0.1:{port}/ws"}],
@@ -53,7 +53,7 @@ def try_cases(scratch: Path, port: int, cases: Sequence[str]) -> dict[str, Verdi
 
 def _python(scratch: Path, *words: str, seconds: float) -> "subprocess.CompletedProcess[str]":
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    there = {"PYTHONUSERBASE": str(scratch / "packages"), "PYENV_VERSION": "2.7"}  # pyenv would look for another
+    there = {"PYTHONUSERBASE": str(scratch / "packages"), "PYENV_VERSION": "2.7"}  # pyenv would choose another Python
     return subprocess.run(
         [PYTHON, "-W", "ignore", *words],
         cwd=scratch,

@@ -1,13 +1,13 @@
-"""An echo in place of our conversation, for Autobahn's fuzzing client: all that lies below it is the server's own.
+"""An echo in place of the protocol, for Autobahn's fuzzing client; all code below it is the server's own.
 
-`python -m tests.autobahn.echo PORT alone|beside`. A message is sent back as one frame. Beside means that a server's
-other work goes on meanwhile:
+`python -m tests.autobahn.echo PORT alone|beside`. A message is sent back as one frame. With `beside` the server
+also has other work:
 
-- Other connections are members of one fan-out, and hear events as fast as they can say that they did.
-- Each echo stands between two pings, pushed into the same outbox as those of a heartbeat. Only there: to a ping in the
-  middle of one of its frames the client would put its pong into that frame. And only pings: it wants to hear its own
-  words alone, and an event between two echoes would be, rightly, a failure to it.
-- The kernel takes few bytes at a time, so that frames wait, and go out in parts.
+- Other connections are members of one fan-out, and receive events as fast as they can acknowledge them.
+- Each echo stands between two pings, which are put into the same send queue as those of a heartbeat. A ping in the
+  middle of one of the client's frames would make it put its pong into that frame. An event between two echoes would be
+  a failure, since the client accepts only its own messages.
+- The kernel takes few bytes at a time, so that frames wait and are sent in parts.
 """
 
 import sys
@@ -35,14 +35,14 @@ from server.observability.memory_limit import MemoryLimit
 from server.observability.metrics import Metrics
 
 BESIDE = "beside"
-CHANNEL = "crowd"  # the Authorization header of the fan-out's members
+CHANNEL = "members"  # the Authorization header of the fan-out's members
 MEMBERS = 8
-EVENTS_AT_ONCE = 100  # of 200 bytes: far below what an outbox holds
+EVENTS_AT_ONCE = 100  # of 200 bytes: far below what a send queue holds
 TEXT = "x" * 120
 AT = "2026-01-01T00:00:00.000Z"
-MESSAGE_BYTES = 16 * 1024 * 1024  # the biggest of group 9, and the most that our settings allow
-OUTBOX_BYTES = 64 * 1024 * 1024  # the most, too: who sends such messages is not slow while one waits
-PONGS_PER_SECOND = 1_000_000  # to the pings beside each message
+MESSAGE_BYTES = 16 * 1024 * 1024  # the largest of group 9, and the most that our settings allow
+OUTBOX_BYTES = 64 * 1024 * 1024  # the most as well: a sender of such messages is not slow
+PONGS_PER_SECOND = 1_000_000  # from the ping before a message to the one behind it
 FEW_BYTES = 4096  # the least
 
 
@@ -134,7 +134,7 @@ def _replace(name: str, instead: Any) -> None:
 
 
 async def main(port: int, beside: bool) -> None:
-    """Until it is ended."""
+    """Serve until the process is ended."""
     settings = WebsocketSettings(
         max_frame_bytes=MESSAGE_BYTES, outbox_bytes=OUTBOX_BYTES, messages_per_second=PONGS_PER_SECOND
     )

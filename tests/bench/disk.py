@@ -1,4 +1,4 @@
-"""How long the disk takes to keep a page: what every commit waits for."""
+"""Measures how long the disk takes to store a page, for which every commit waits."""
 
 import os
 import tempfile
@@ -14,7 +14,7 @@ PAGE = b"\0" * 8192
 
 
 class Fsync(msgspec.Struct):
-    """Milliseconds from writing a page to its being kept."""
+    """Milliseconds from writing a page to its being stored."""
 
     p50_ms: float
     p99_ms: float

@@ -2,7 +2,7 @@
 
 
 class Trusted:
-    """It never lapses."""
+    """A lease that never lapses."""
 
     trusted = True
 

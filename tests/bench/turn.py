@@ -18,7 +18,7 @@ class Turn(msgspec.Struct):
     round: int = 0
     postgres_us: float = 0
     wal_bytes: float = 0
-    load: float = 0  # of the machine in the minute before, others included
+    load: float = 0  # of the machine in the minute before, other programs included
 
     @property
     def per_second(self) -> float:
@@ -26,11 +26,11 @@ class Turn(msgspec.Struct):
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """By nearest rank: a value that occurred."""
+    """Return a percentile by nearest rank, so that it is a value that occurred."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """The least, the median, the most."""
+    """Return the least, the median and the greatest value."""
     return min(values), median(values), max(values)

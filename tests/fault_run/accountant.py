@@ -8,7 +8,7 @@ from tests.fault_run.honest_clients import TICKET_TOKENS, Audience, HonestClient
 from tests.support.client_pool import Pair, moment
 from tests.support.database_reader import DatabaseReader
 
-ROUNDING_BLOCKS = 1  # one that fell due as a fault began or ended
+ROUNDING_BLOCKS = 1  # a block that fell due at the start or the end of a fault
 
 
 class Stop(NamedTuple):
@@ -24,10 +24,10 @@ class Bill(NamedTuple):
     room_id: UUID
     payer: HonestClient
     began: float  # unix seconds: when the room first charged
-    ended: float  # when the payer left, hung up, or the run was over
+    ended: float  # when the payer left, hung up, or the run ended
 
     def most(self, stops: Sequence[Stop], presence_seconds: float, block_seconds: float) -> int:
-        """How many blocks may be charged: time in which nobody could be heard is nobody's."""
+        """Return how many blocks may be charged: time in which nobody could be reached is not billed."""
         seconds = self.ended - self.began
         for stop in stops:
             if stop.over - stop.began >= presence_seconds:
@@ -36,7 +36,7 @@ class Bill(NamedTuple):
 
 
 class Accountant:
-    """Reads the database after the run."""
+    """Checks bills against the database after the run."""
 
     def __init__(self, database: DatabaseReader, *, gift: int, block_seconds: float, presence_seconds: float) -> None:
         self._database = database
@@ -46,7 +46,7 @@ class Accountant:
         self._balances = {row["id"]: row["balance"] for row in database.fetch("SELECT id, balance FROM wallets")}
 
     def check(self, bills: Sequence[Bill], stops: Sequence[Stop]) -> list[int]:
-        """How many blocks each of these was charged. Raises AssertionError; the bills are all that there are."""
+        """Return how many blocks each payer was charged. Raises AssertionError; no other bills may exist."""
         charged, tickets = self._charged(), self._released_tickets()
         counts = []
         for bill in bills:
@@ -64,7 +64,7 @@ class Accountant:
         return counts
 
     def _released_tickets(self) -> list[UUID]:
-        """Return the buyers; assert that each ticket is released once, as each owner was present for long enough."""
+        """Return the buyers. Asserts that each ticket is released once: each owner was present for long enough."""
         rows = self._database.fetch(
             "SELECT t.debit_wallet, (SELECT count(*) FROM journal r WHERE r.kind = 8 AND r.content = t.key) AS releases"
             " FROM journal t WHERE t.kind = 3"
@@ -84,11 +84,11 @@ class Accountant:
 
 
 def call_bill(pair: Pair, ended: float) -> Bill:
-    """Of a call, from its `call:started`."""
+    """Return the bill of a call from its `call:started` on."""
     assert isinstance(pair.fan, HonestClient)
     return Bill(pair.call_id, pair.fan, moment(pair.fan.events_of("call:started")[0]["at"]), ended)
 
 
 def stream_bills(audience: Audience, ended: float) -> list[Bill]:
-    """Of each viewer, from their first block."""
+    """Return the bill of each viewer from their first block on."""
     return [Bill(audience.stream_id, viewer, viewer.blocks()[0][1], ended) for viewer in audience.viewers]

@@ -14,7 +14,7 @@ READ_PAUSE_SECONDS = 0.05
 
 
 class FaultyServer(ServerProcess):
-    """Its standard error is a named pipe, which can lose its reader and get another one."""
+    """A server whose standard error is a named pipe, which can lose its reader and get another one."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
         self.log = LogPipe(directory / "log")

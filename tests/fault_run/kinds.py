@@ -22,7 +22,7 @@ from tests.storage.postgres_processes import bin_dir
 from tests.support.databases import SUPERUSER
 from tests.support.tokens import EC, OTHER_EC, Answer, jwks, signed_by
 
-REQUESTS = 20  # while a log is not written: each is a line
+REQUESTS = 20  # while a log is not written: each writes a line
 SOCKETS = 20  # opened while the server has no descriptor left
 GOOD_KEYS: Answer = (200, jwks([EC.as_dict(private=False)]))
 BROKEN_KEYS: tuple[Answer, ...] = ((200, b"{}"), (200, b'{"keys": []}'), (500, b""), (200, b"<html>"))
@@ -54,7 +54,7 @@ class FaultContext(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """One kind. `bound_seconds`: from its end to a further block of every honest payer, on a busy machine."""
+    """One kind of fault. `bound_seconds`: from its end to a further block of every honest payer, on a busy machine."""
 
     name: str
     make: Callable[[FaultContext], Iterator[None]]
@@ -111,7 +111,7 @@ def process_stopped(context: FaultContext) -> Iterator[None]:
 
 
 def keys_broken(context: FaultContext) -> Iterator[None]:
-    """A token of an unknown key makes the server ask for the keys."""
+    """Revoke the key; a token of an unknown key makes the server fetch the keys."""
     context.keys["/keys.json"] = context.chance.choice(BROKEN_KEYS)
     answer = context.server.get("/api/me", signed_by(OTHER_EC, "ES256", {"sub": str(uuid4()), "exp": time.time() + 60}))
     assert answer.status_code == 401, answer.text
@@ -120,14 +120,14 @@ def keys_broken(context: FaultContext) -> Iterator[None]:
 
 
 def clock_set(context: FaultContext) -> Iterator[None]:
-    """By an hour ahead or behind; and back again."""
+    """Set the clock an hour ahead or behind, and back again."""
     context.server.world.set_clock(context.chance.choice((-3600.0, 3600.0)))
     yield
     context.server.world.set_clock(0.0)
 
 
 def files_out(context: FaultContext) -> Iterator[None]:
-    """The server may open nothing more; others connect all the same."""
+    """Let the server open no more files; clients continue to connect."""
     pid = context.server.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), before[1]))
@@ -139,15 +139,15 @@ def files_out(context: FaultContext) -> Iterator[None]:
 
 
 def memory_limit_reached(context: FaultContext) -> Iterator[None]:
-    """The process alone, and not its database, may hold no more than it does and the least reserve.
+    """Limit the memory of the server process, but not of its database, to what it has and the least reserve.
 
-    Newcomers are refused on both ports until there is more; those that are connected go on.
+    New connections are refused on both ports until there is more; those that are open stay.
     """
     pid = context.server.pid
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
     before = resource.prlimit(pid, resource.RLIMIT_AS)
     resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + RESERVE_BYTES_MIN, before[1]))
-    time.sleep(2 * LOOK_SECONDS)  # until it is looked at; nothing tells when
+    time.sleep(2 * LOOK_SECONDS)  # until the server reads the limit; it signals nothing
     for port in (context.server.http_port, context.server.websocket_port):
         for _ in range(SOCKETS):
             assert _is_refused(port), "a newcomer was taken although there is no memory left for it"
@@ -181,7 +181,7 @@ FAULTS = (
 
 @contextmanager
 def made(fault: Fault, context: FaultContext) -> Iterator[None]:
-    """The fault, until the block is left."""
+    """Make the fault, and undo it at the end."""
     yield from fault.make(context)
 
 
@@ -189,12 +189,12 @@ def lasts(fault: Fault, context: FaultContext, seconds: float) -> float:
     """Make the fault, wait `seconds`, and undo it. Return how long it lasted."""
     began = time.monotonic()
     with made(fault, context):
-        time.sleep(seconds)  # a fault lasts for so long, whatever happens
+        time.sleep(seconds)  # a fault lasts for so long, whatever the server does
     return time.monotonic() - began
 
 
 def _ask(context: FaultContext) -> None:
-    """Requests that are logged; all are answered."""
+    """Send requests that are logged; all are answered."""
     for _ in range(REQUESTS):
         answer = httpx.get(f"http://127.0.0.1:{context.server.http_port}/api/config", timeout=5.0, verify=False)
         assert answer.status_code == 200, answer.text

@@ -7,14 +7,14 @@ from typing import NamedTuple
 from tests.fault_run.honest_clients import HonestClient
 from tests.fault_run.kinds import Fault
 
-LATE_SECONDS = 1.0  # after its due time a block was heard late
+LATE_SECONDS = 1.0  # from its due time on; a later block counts as late
 
 
 class Outcome(NamedTuple):
     """One fault of the run."""
 
     fault: Fault
-    seconds: float  # it lasted
+    seconds: float  # the length of the fault
     recovered_seconds: float  # from its end to a further block of every honest payer
 
 

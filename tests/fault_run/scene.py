@@ -19,7 +19,7 @@ from tests.support.database_reader import DatabaseReader
 from tests.support.processes import run_command
 from tests.support.tokens import EC, Answer, serving, signed_by
 
-GIFT = 100_000  # tokens, so that nobody runs out
+GIFT = 100_000  # tokens, enough for the whole run
 TOKEN_SECONDS = 86_400  # a clock that is set an hour ahead expires no token
 PRESENCE_SECONDS = 6.0
 SETTINGS = {
@@ -30,7 +30,7 @@ SETTINGS = {
     "HALFMINUTE_WEBSOCKET_PRESENCE_SECONDS": str(PRESENCE_SECONDS),
     "HALFMINUTE_WEBSOCKET_PARTY_HEARTBEAT_SECONDS": "1",
     "HALFMINUTE_WEBSOCKET_HEARTBEAT_SECONDS": "1",
-    "HALFMINUTE_STREAMS_TICKET_RELEASE_SECONDS": "5",  # in the middle of the faults
+    "HALFMINUTE_STREAMS_TICKET_RELEASE_SECONDS": "5",  # during the faults
 }
 
 
@@ -51,12 +51,12 @@ class Scene(NamedTuple):
     context: FaultContext
     pool: HonestClients
     leaving: list[Pair]
-    operator: str  # a token
+    operator: str  # the value of each user's token
 
 
 @contextmanager
 def scene(directory: Path, size: Size, chance: random.Random) -> Iterator[Scene]:
-    """All of it, until the block is left."""
+    """Yield the scene with all clients connected."""
     keys: dict[str, Answer] = {"/keys.json": GOOD_KEYS}
     (directory / "postgres").mkdir()
     postgres = OwnPostgres(directory / "postgres")
@@ -81,7 +81,7 @@ def scene(directory: Path, size: Size, chance: random.Random) -> Iterator[Scene]
 
 
 def _client_pool(context: FaultContext, size: Size) -> HonestClients:
-    """A block costs one token."""
+    """Return honest clients; a block costs one token."""
     watching = size.streams * size.viewers
     rate = 60 // size.block_seconds
     added = DatabaseReader(context.postgres.dsn).add_pairs(size.calls + watching, GIFT, rate)
@@ -93,5 +93,5 @@ def _client_pool(context: FaultContext, size: Size) -> HonestClients:
 
 
 def _party(user_id: UUID) -> Party:
-    """With a token that is checked with the keys of the key server."""
+    """Return a user with a token that is verified by the keys of the key server."""
     return Party(user_id, signed_by(EC, "ES256", {"sub": str(user_id), "exp": int(time.time()) + TOKEN_SECONDS}))

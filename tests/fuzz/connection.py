@@ -13,7 +13,7 @@ from tests.torture.raw import Raw
 
 ANSWERS = {"ok", "error", "pong", "session:ready", "room:joined"}
 OPEN_SECONDS = 5.0
-LOST = 1006  # no goodbye (RFC 6455 §7.1.5)
+LOST = 1006  # no Close frame (RFC 6455 §7.1.5)
 
 
 class NotOpen(Exception):
@@ -28,15 +28,15 @@ class FuzzedConnection:
         self.encoding = encoding
         self.token = token
         self.member_ids: dict[str, str] = {}  # by channel
-        self.events: dict[str, int] = {}  # how many came of each kind
+        self.events: dict[str, int] = {}  # the number of events of each kind
         self.refusals: dict[str, int] = {}
-        self.ends: list[int] = []  # the codes of closed connections, in order, that nobody has looked at yet
+        self.ends: list[int] = []  # the codes of closed connections, in order, that were not read yet
         self.sent = 0
         self._nursery = nursery
         self._url = url
         self._raw: Raw | None = None
         self._awaited: set[str] = set()
-        self._nameless = 0  # frames whose answer carries no ref of ours
+        self._nameless = 0  # frames whose answer carries no ref of this connection
         self._changed = trio.Event()
 
     @property
@@ -84,7 +84,7 @@ class FuzzedConnection:
             self._nameless += 1
         else:
             self._awaited.add(frame.ref)
-        with suppress(OSError):  # the reader notes how it ended
+        with suppress(OSError):  # the reader task records how it ended
             await self._raw.send(masked_frame(TEXT if frame.is_text else BINARY, frame.payload))
 
     async def ask(self, kind: str, ref: str, **fields: Any) -> None:

@@ -22,7 +22,7 @@ class Command(NamedTuple):
 
 
 def read_commands(document: Json) -> list[Command]:
-    """Everything that the document says a client may send, by name."""
+    """Return every command that the document describes, by name."""
     found = []
     for operation in document["operations"].values():
         if operation["action"] == "receive":
@@ -34,7 +34,7 @@ def read_commands(document: Json) -> list[Command]:
 
 
 def close_codes(document: Json) -> set[int]:
-    """Every code with which the document says that a connection may end."""
+    """Return every code with which a connection may end according to the document."""
     return {each["code"] for each in document["channels"]["ws"]["x-close-codes"]}
 
 

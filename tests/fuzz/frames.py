@@ -1,4 +1,4 @@
-"""Frames out of numbers: each step of a fuzzed sequence is a few small integers, so that Hypothesis can shrink it."""
+"""Builds frames from numbers: each step of a fuzzed sequence is a few small integers, which Hypothesis can shrink."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from server.broadcast.codec import Encoding
 from tests.fuzz.document import Command, Field
 from tests.fuzz.hostile import FAVOURITES, HOSTILE, Written, nest, written
 
-TWISTS = 24  # a third of them is a frame as it should be, a third a frame with one hostile value
+TWISTS = 24  # a third of the frames is valid, a third has one hostile value
 
 ONE_FAVOURITE = 12  # the twist by which one field has one of FAVOURITES
 
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A frame's payload; `ref` is what its answer must carry, None where it cannot be told."""
+    """A frame's payload; `ref` is what its answer must carry, None if no ref can be expected."""
 
     payload: bytes
     is_text: bool
@@ -38,7 +38,7 @@ Usual = Callable[[Field, int], Written]  # a value that a field may have
 
 
 def frame_of(step: Step, command: Command, encoding: Encoding, usual: Usual, ref: str) -> Frame:
-    """The bytes of a step. Those that are twisted keep their `ref` unless it is what was twisted.
+    """Return the bytes of a step. A twisted frame keeps its `ref` unless the ref is what was twisted.
 
     Optional fields are there where the step's value is odd.
     """
@@ -115,6 +115,6 @@ def _json(fields: Mapping[str, Written]) -> str:
 
 
 def _msgpack(fields: Mapping[str, Written]) -> bytes:
-    """At most 15 fields, as all of ours have."""
+    """Return a map of at most 15 fields, as all of ours have."""
     body = b"".join(msgspec.msgpack.encode(name) + value.msgpack for name, value in fields.items())
     return bytes((0x80 + len(fields),)) + body

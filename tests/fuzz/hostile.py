@@ -1,4 +1,4 @@
-"""Values that no client should send, as bytes of both encodings; also those that one of them cannot write."""
+"""Values that no client should send, as bytes of both encodings, including those that only one of them can write."""
 
 import json
 import math
@@ -16,7 +16,7 @@ class Written(NamedTuple):
 
 
 def written(value: Any) -> Written:
-    """An ordinary value."""
+    """Return an ordinary value in both encodings."""
     return Written(json.dumps(value), msgspec.msgpack.encode(value))
 
 
@@ -73,7 +73,7 @@ OTHERS: tuple[Any, ...] = (
     {f"k{i}": i for i in range(500)},
 )
 
-# Everything that a field may be given.
+# All values that a field may be given.
 HOSTILE: tuple[Written, ...] = (
     *(written(text) for text in TEXTS),
     *(_big(number) for number in WHOLE_NUMBERS),
@@ -88,10 +88,10 @@ HOSTILE: tuple[Written, ...] = (
     Written('"\\ud800"', b"\xa3\xed\xa0\x80"),
     Written('"\\udfff\\ud800x"', b"\xa4\xed\xbf\xbfx"),
     Written('{"\\ud800":1}', b"\x81\xa1\xff\x01"),
-    # Keys that come twice.
+    # Duplicate keys.
     Written('{"a":1,"a":2}', b"\x82\xa1a\x01\xa1a\x02"),
     Written('[{"x":{"":1,"":1}}]', b"\x91\x81\xa1x\x82\xa0\x01\xa0\x01"),
-    # Extension types, binary data, and keys that are no text.
+    # Extension types, binary data, and keys that are not text.
     Written('{"__proto__":{}}', b"\xd6\xff\x00\x00\x00\x01"),
     Written('"AAAA"', b"\xc7\x03\x05abc"),
     Written('"AA=="', b"\xc4\x01\x00"),
@@ -103,7 +103,7 @@ HOSTILE: tuple[Written, ...] = (
     Written("1.0", b"\xca\x3f\x80\x00\x00"),
     *(nest(depth) for depth in (31, 32, 33, 100, 982, 5_000, 20_000)),
     Written('{"a":' * 982 + "1" + "}" * 982, b"\x81\xa1a" * 982 + b"\x01"),
-    # Values that are truncated, or that are not of the encoding at all.
+    # Values that are truncated or do not belong to the encoding.
     Written("", b""),
     Written("[", b"\xdd\xff\xff\xff\xff"),
     Written('"', b"\xdb\xff\xff\xff\xff"),
@@ -113,7 +113,7 @@ HOSTILE: tuple[Written, ...] = (
     Written("'a'", b"\xc8\xff\xff\x01"),
 )
 
-# Values that have caused faults before: tried as often as all the others together. Their number is odd: see `frame_of`.
+# Values that have caused faults before: tried as often as all others together. Their number is odd: see `frame_of`.
 FAVOURITES = (
     written("a\0b"),
     _big(10**30),

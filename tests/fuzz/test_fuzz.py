@@ -1,4 +1,4 @@
-"""Random and hostile frames from everybody, in every state of the server: it answers, lives, and keeps its ledger."""
+"""Random and hostile frames of every user in every state of the server: it answers, lives, and keeps its ledger."""
 
 import itertools
 import os
@@ -32,7 +32,7 @@ SETTINGS = {
     "HALFMINUTE_JWT_SECRET": SECRET,
     "HALFMINUTE_CALLS_BLOCK_SECONDS": "1",
     "HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "0.001",
-    "HALFMINUTE_LIMITS_STREAMS_PER_DAY": "100000",  # the rooms of the fuzzed are made anew all the time
+    "HALFMINUTE_LIMITS_STREAMS_PER_DAY": "100000",  # the fuzzed rooms are made anew all the time
     "HALFMINUTE_LIMITS_STREAMS_SCHEDULED": "100000",
     "HALFMINUTE_SERVER_LEASE_SECONDS": "2",
     "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "0.5",
@@ -50,8 +50,8 @@ UNLIMITED = {
     "HALFMINUTE_ROOMS_CHAT_BURST": "1000",
 }
 
-# Two numbers a step: more of them cost Hypothesis more time than the server needs for the frame. Numbers wider than
-# 24 bits it would mostly choose small.
+# Two numbers a step: with more, Hypothesis takes longer than the server needs for the frame. Of numbers wider than
+# 24 bits it would mostly choose small ones.
 TARGETS, COMMANDS, FIELDS, VALUES = 12, 16, 8, 4 * len(HOSTILE)
 steps = st.builds(
     lambda who, what: Step(
@@ -76,7 +76,7 @@ async def test_no_frame_stops_the_server_or_goes_unanswered(tmp_path: Path) -> N
 
 
 async def test_every_field_of_every_command_withstands_what_has_done_harm_before(tmp_path: Path) -> None:
-    """Nothing is left to chance here; the random sequences have the same values among many."""
+    """This test is not random; the random sequences have the same values among many others."""
     async with fuzzed(tmp_path, UNLIMITED) as world:
         fan = 2 * ROLES.index("fan")
         sweep = [
@@ -91,10 +91,10 @@ async def test_every_field_of_every_command_withstands_what_has_done_harm_before
 
 
 def play_one(world: World, state: str, sequence: list[Step]) -> None:
-    """From a thread. Raises Fault with the part of the sequence that brings it about."""
+    """Play one sequence; call it from a thread. Raises Fault with the part of the sequence that causes it."""
     try:
         trio.from_thread.run(world.play, state, sequence)
-    except Exception as fault:  # reason: whatever it is, its sequence is told with it
+    except Exception as fault:  # reason: whatever it is, it is reported with its sequence
         blame(world, state, Found(sequence, fault))
 
 
@@ -128,7 +128,7 @@ async def test_two_hundred_thousand_frames_of_twenty_seeds_find_nothing(
 
 
 def a_seed() -> int:
-    """Printed with each run, and with each fault: `HALFMINUTE_FUZZ_SEED` plays the same again."""
+    """Return a seed, which is printed with each run and each fault: `HALFMINUTE_FUZZ_SEED` repeats a run."""
     return int(os.environ.get("HALFMINUTE_FUZZ_SEED", time.time_ns() % 1_000_000))
 
 
@@ -139,7 +139,7 @@ async def test_the_usual_limits_hold_against_the_same_frames(tmp_path: Path) -> 
 
 
 async def play_all(world: World, seed: int, seconds: float, states: tuple[str, ...] = STATES) -> None:
-    """Sequences of this seed in every state; the cheap ones share the seconds, the costly ones get a sequence each."""
+    """Play sequences of this seed in every state; fast states share the seconds, slow ones get a sequence each."""
     print(f"seed {seed} after {world.frames.total():,} frames", flush=True)
     cheap = [state for state in states if state not in COSTLY]
     for state in cheap:
@@ -151,18 +151,18 @@ async def play_all(world: World, seed: int, seconds: float, states: tuple[str, .
 
 
 class Enough(BaseException):
-    """The time is over: Hypothesis lets this one through."""
+    """Raised when the time is over; Hypothesis passes it on."""
 
 
 class Found(NamedTuple):
-    """A fault, and the shortest sequence so far that brings it about."""
+    """A fault, and the shortest sequence so far that causes it."""
 
     sequence: list[Step]
     fault: Exception
 
 
 def play_some(world: World, state: str, seed: int, until: float) -> None:
-    """From a thread: one sequence at least, and more until `until`.
+    """Play at least one sequence, and more until `until`; call it from a thread.
 
     Raises Fault with the shortest sequence that Hypothesis finds within SHRINK_SECONDS.
     """
@@ -182,14 +182,16 @@ def play_some(world: World, state: str, seed: int, until: float) -> None:
     def play(sequence: list[Step]) -> None:
         nonlocal played, ends_at
         now = trio.from_thread.run_sync(trio.current_time)
-        if not found and len(set(sequence)) == 1:  # as Hypothesis begins; nothing comes of it, and to shrink needs it
+        if (
+            not found and len(set(sequence)) == 1
+        ):  # as Hypothesis begins; the outcome is not used, but shrinking needs it
             return
         if played and now > ends_at:
             raise Enough
         played += 1
         try:
             trio.from_thread.run(world.play, state, sequence)
-        except Exception as fault:  # reason: whatever it is, a shorter sequence is looked for
+        except Exception as fault:  # reason: whatever it is, a shorter sequence is searched
             ends_at = ends_at if found else now + SHRINK_SECONDS
             if not found or len(sequence) <= len(found[0].sequence):
                 found[:] = [Found(sequence, fault)]
@@ -199,36 +201,36 @@ def play_some(world: World, state: str, seed: int, until: float) -> None:
         play()
     except Enough:
         pass
-    except Exception as error:  # reason: Hypothesis may raise one of its own; it is told like any other
+    except Exception as error:  # reason: Hypothesis may raise an error of its own, which is reported like any other
         found = found or [Found([], error)]
     if found:
         blame(world, state, found[0], f", seed {seed}")
 
 
 def blame(world: World, state: str, found: Found, more: str = "") -> NoReturn:
-    """Raises Fault, with the frames that bring it about."""
+    """Raise Fault with the frames that cause it."""
     print(f"a fault in state {state}{more}: {found.fault}", flush=True)
     least = halved(world, state, found, time.monotonic() + SHRINK_SECONDS)
-    frames = "\n".join(world.told(step) for step in least.sequence)
+    frames = "\n".join(world.describe(step) for step in least.sequence)
     raise Fault(f"{least.fault}\nin state {state}{more}, after\n{frames}") from None
 
 
 def halved(world: World, state: str, found: Found, until: float) -> Found:
-    """The half of a sequence that does it alone, and its half, as far as that goes: mostly it is one frame."""
+    """Return the half of a sequence that causes the fault alone, repeatedly halved; mostly it is one frame."""
     middle = len(found.sequence) // 2
     for half in (found.sequence[:middle], found.sequence[middle:]) if middle else ():
         if time.monotonic() > until:
             return found
         try:
             trio.from_thread.run(world.play, state, half)
-        except Exception as fault:  # reason: this half brings it about, too
+        except Exception as fault:  # reason: this half causes it as well
             return halved(world, state, Found(half, fault), until)
     return found
 
 
 @asynccontextmanager
 async def fuzzed(directory: Path, more: dict[str, str]) -> AsyncIterator[World]:
-    """A server on a database that can be taken away, with an honest call and an honest stream beside the fuzzing."""
+    """Yield a server whose database can be disconnected, with an honest call and an honest stream beside it."""
     with ThreadPoolExecutor(1) as keeper, own_postgres(directory / "postgres") as postgres:
         wanted = {**SETTINGS, **more, "DATABASE_URL": postgres.dsn}
         with ServerProcess(directory / "data", settings=wanted) as server:
@@ -242,7 +244,7 @@ async def fuzzed(directory: Path, more: dict[str, str]) -> AsyncIterator[World]:
                     await stream.begin()
                     yield world
                     await world.arrange("active")
-                    await trio.sleep(0.5)  # the last events of the honest rooms arrive; no event marks the end
+                    await trio.sleep(0.5)  # the last events of the honest rooms are under way; no event marks the end
                     figures = {"call": await call.figures(), "stream": stream.figures()}
                     audit = await world.rest.ask("GET", "/admin/audit", world.operator)
                 nursery.cancel_scope.cancel()

@@ -30,15 +30,15 @@ STATES = ("active", "ringing", "paused", "ended", "away", "restarting", "drainin
 ROLES = ("stranger", "fan", "creator", "streamer", "operator", "overlay")
 ENDINGS = {"call:ended", "stream:ended", "room:closed", "access:revoked"}
 MEMBERS = {"call": ("fan", "creator"), "stream": ("fan", "streamer", "operator")}
-PLAYS_PER_ROOM = 8  # sequences; then its members are muted, removed or gone
-ANSWER_SECONDS = 15.0  # for all that a sequence asked, also while the database comes back
-WARNED_OF = {"http.fault"}  # log events that are errors whatever their level
+PLAYS_PER_ROOM = 8  # sequences; then its members are muted, removed or have left
+ANSWER_SECONDS = 15.0  # for all commands of a sequence, even while the database reconnects
+WARNED_OF = {"http.fault"}  # log events that count as errors at any level
 
 in_thread = trio.to_thread.run_sync
 
 
 class Fault(AssertionError):
-    """Raised if the server did not behave as the contract says."""
+    """Raised if the server did not behave as the contract requires."""
 
 
 class World:
@@ -50,7 +50,7 @@ class World:
         """`keeper` has one thread and outlives the world: PostgreSQL ends with the thread that started it."""
         self.server = server
         self.rest = RestClient(f"http://127.0.0.1:{server.http_port}")
-        self.frames: Counter[str] = Counter()  # sent, by state
+        self.frames: Counter[str] = Counter()  # frames sent, by state
         self.answers: Counter[str] = Counter()
         self.ends: Counter[int] = Counter()
         self.commands: list[Command]
@@ -77,7 +77,7 @@ class World:
         return self._tokens["operator"]
 
     async def begin(self) -> None:
-        """Read the document that the server serves, and bring everybody in."""
+        """Read the document that the server serves, and connect all users."""
         document: Json = await self.rest.ask("GET", "/asyncapi.json")
         self.commands, self._documented = read_commands(document), close_codes(document)
         for role in ("creator", "streamer"):
@@ -97,7 +97,7 @@ class World:
     # One sequence
 
     async def play(self, state: str, steps: list[Step]) -> None:
-        """Bring the world into this state, send the frames of the steps, and see that all is well. Raises Fault."""
+        """Set this state, send the frames of the steps, and check the server. Raises Fault."""
         await self.arrange(state)
         for connection in self._connections:
             connection.ends.clear()
@@ -127,7 +127,7 @@ class World:
         self.frames[state] += 1
         await connection.send(frame)
 
-    def told(self, step: Step) -> str:
+    def describe(self, step: Step) -> str:
         """Return a description of the step for the report of a fault, with the current refs and ids."""
         connection = self._connections[step.connection % len(self._connections)]
         return f"  {connection.role}, {connection.encoding.name}: {self._frame(step).payload[:300]!r}"
@@ -142,7 +142,7 @@ class World:
         )
 
     async def _as_first_message(self, connection: FuzzedConnection, frame: Frame) -> Frame:
-        """On a new connection; whatever it says, the answer is `session:ready` or the end."""
+        """Send the frame as the first message of a new connection; the answer is `session:ready` or the end."""
         await connection.hang_up()
         with suppress(NotOpen):
             await connection.connect()
@@ -200,7 +200,7 @@ class World:
             await self._end_rooms()
 
     async def _restore(self, connection: FuzzedConnection) -> None:
-        """An open connection that waits for nothing: what a fault left behind shall not be found again."""
+        """Reopen a connection and settle it, so that the fault of one sequence is not found again in the next."""
         if connection.unanswered:
             await connection.hang_up()
         with trio.move_on_after(ANSWER_SECONDS):
@@ -208,17 +208,17 @@ class World:
                 try:
                     await connection.open()
                 except NotOpen:
-                    await trio.sleep(0.05)  # between two tries; a server that starts reports to nobody
+                    await trio.sleep(0.05)  # between two tries; a server that starts signals nothing
 
     def _is_over(self) -> bool:
-        """Whether somebody heard of an end since this was asked last."""
+        """Return whether an end of the room was received since the last call."""
         over = any(connection.events.keys() & ENDINGS for connection in self._connections)
         for connection in self._connections:
             connection.events.clear()
         return over
 
     async def _make_rooms(self) -> None:
-        """A call that rings, and a stream that is live."""
+        """Create a call that rings and a stream that is live."""
         await self._end_rooms()
         fan, streamer = self._tokens["fan"], self._tokens["streamer"]
         rung = await self._insist("/calls/init", fan, {"creatorId": str(self._users["creator"])})
@@ -228,7 +228,7 @@ class World:
         self._channels |= {"call": rung["channel"], "stream": stream["channel"]}
 
     async def _insist(self, path: str, token: str, body: Any = None) -> Any:
-        """Until it is granted: a room of before may still be ending, or have waited for its lease."""
+        """Repeat a request until it is granted: an earlier room may still be ending, or wait for its lease."""
         refusal: Exception | None = None
         with trio.move_on_after(ANSWER_SECONDS):
             while True:
@@ -259,7 +259,7 @@ class World:
                 await connection.ask(kind, f"w{next(self._refs)}", **fields)
 
     async def _change(self, state: str) -> None:
-        """Bring the server into this state just before the frames are sent."""
+        """Set this state just before the frames are sent."""
         match state:
             case "away":
                 await in_thread(self._postgres.stop)
@@ -295,7 +295,7 @@ class World:
             connection.refusals.clear()
 
     async def _wait_log_written(self) -> None:
-        """The log is written beside the event loop, in order: until it has the line of a request that is made now."""
+        """Wait until the log is written: it is complete when it has the line of a request that is made now."""
         await ask_if_possible(self.rest, "GET", "/config", self.operator)
         with trio.move_on_after(ANSWER_SECONDS):
             while not any('"/api/config"' in line for line in self.server.errors.all()[self._log_lines :]):  # noqa: ASYNC110  # reason: a thread reads it
@@ -306,10 +306,10 @@ class World:
         new, self._log_lines = lines[self._log_lines :], len(lines)
         for text in new:
             try:
-                told = json.loads(text)
+                entry = json.loads(text)
             except ValueError:
                 raise Fault(f"the server wrote {text!r}") from None
-            if told.get("level") in ("error", "critical") or told.get("event") in WARNED_OF or "exception" in told:
+            if entry.get("level") in ("error", "critical") or entry.get("event") in WARNED_OF or "exception" in entry:
                 raise Fault(f"the log says {text[:2000]}")
 
     def summary(self) -> str:

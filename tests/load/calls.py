@@ -37,7 +37,7 @@ from tests.load.setup import Server, add_users, read_lines, start_client_pool
 from tests.load.table import show
 
 WORST_SHOWN = 8
-LAST_LINES = 30  # lines of a server that died
+LAST_LINES = 30  # of the log of a server that ended unexpectedly
 
 
 class Observed:
@@ -79,7 +79,7 @@ def main(
 
 
 def run(load: Load) -> Result:
-    """One run, from an empty data directory to a stopped server."""
+    """Run once, from an empty data directory to a stopped server."""
     raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="halfminute-load-") as folder:
         settings = {"HALFMINUTE_CALLS_BLOCK_SECONDS": str(load.block_seconds)}
@@ -125,7 +125,7 @@ async def _hold_calls(load: Load, server: Server) -> tuple[Observed, StoredResul
 
 
 async def _watch_client_pool(plan: Plan, server: Server) -> Observed:
-    """Let the crowd do as planned, and note what everything costs meanwhile."""
+    """Let the client pool carry out the plan, and measure the cost of each phase."""
     observed = Observed()
     async with trio.open_nursery() as nursery:
         pool = await nursery.start(start_client_pool)

@@ -1,4 +1,4 @@
-"""The checks after a load run: each is a sentence that must hold, with the places where it does not."""
+"""The checks after a load run: each is a sentence that must hold, with the failures."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ from storage.ledger.audit import Finding
 from tests.load.client_pool import PartyReport, Report
 from tests.load.figures import PostedBlock, Spread, StoredCall
 
-SHOWN = 10  # failures of one sentence: enough to see what is wrong
+SHOWN = 10  # failures of one sentence that are shown
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def check_bounds(posted: Spread, p99_ms: float, most_ms: float) -> list[Check]:
-    """The bounds of lateness; none at all is no success."""
+    """Check the bounds of lateness; a run without blocks fails."""
     return [
         _check(
             f"from due to posted: p99 at most {p99_ms:g} ms",
@@ -33,7 +33,7 @@ def check_bounds(posted: Spread, p99_ms: float, most_ms: float) -> list[Check]:
 
 
 def check_calls(wanted: int, report: Report, calls: Sequence[StoredCall]) -> list[Check]:
-    """Every call was up until its fan ended it, and nobody missed an event."""
+    """Check that every call lasted until its fan ended it, and that nobody missed an event."""
     reasons = {call.call_id: call.end_reason for call in calls}
     ended = [f"call {call_id}: {reason}" for call_id, reason in reasons.items() if reason != "hangup"]
     missing = [f"{wanted} calls were wanted, {len(reasons)} were rung"] if len(reasons) != wanted else []
@@ -50,7 +50,7 @@ def check_calls(wanted: int, report: Report, calls: Sequence[StoredCall]) -> lis
 
 
 def check_blocks(report: Report, calls: Sequence[StoredCall], blocks: Sequence[PostedBlock]) -> list[Check]:
-    """The journal, the lengths of the calls and both ends of them agree on every block."""
+    """Check that the journal, the lengths of the calls and both parties agree on every block."""
     booked: dict[str, list[tuple[int, int]]] = {call.call_id: [] for call in calls}
     for block in blocks:
         booked[block.call_id].append((block.block_no, block.tokens))
@@ -72,7 +72,7 @@ def check_blocks(report: Report, calls: Sequence[StoredCall], blocks: Sequence[P
 
 
 def check_server(findings: Iterable[Finding], exit_code: int | None) -> list[Check]:
-    """The books are sound, and the server went as it should."""
+    """Check that the ledger is sound, and that the server ended normally."""
     return [
         _check("the ledger is sound", [f"{finding.sentence}: {finding.rows}" for finding in findings if finding.rows]),
         _check("the server drained and stopped", [] if exit_code == 0 else [f"its exit code is {exit_code}"]),

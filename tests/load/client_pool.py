@@ -1,6 +1,6 @@
-"""The people of a load run, in a process of their own: each on a websocket, two of them a call.
+"""The clients of a load run, in a process of their own: each on a websocket, two of them a call.
 
-Reads a plan (JSON) from standard input and writes a line as each phase begins, then one line with all that was heard.
+Reads a plan (JSON) from standard input and writes a line as each phase begins, then one line with its report.
 """
 
 import gc
@@ -23,7 +23,7 @@ TOKEN_SECONDS = 24 * 3600
 OPENED_AT_ONCE = 32  # handshakes under way: enough to keep the server busy, too few to time out
 REQUESTS_AT_ONCE = 8
 ANSWER_SECONDS = 20.0
-PATIENCE_SECONDS = 60.0  # for what must come: a first block, an end
+PATIENCE_SECONDS = 60.0  # for an expected event: a first block, an end
 
 Phase = Literal["open", "ringing", "up", "aligning", "aligned", "over", "ended"]
 
@@ -37,8 +37,8 @@ class Plan(msgspec.Struct, frozen=True):
     pairs: list[tuple[UUID, UUID]]  # fan, creator
     ramp_seconds: float
     call_seconds: float
-    align_seconds: int = 0  # the length of a block, if after the talk all blocks are to fall due at the same moment …
-    aligned_seconds: float = 0  # … and how long all of them talk then
+    align_seconds: int = 0  # the length of a block, if all blocks are to fall due at the same moment after the calls …
+    aligned_seconds: float = 0  # … and how long the calls last then
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
@@ -106,7 +106,7 @@ class Party:
             ready = await self._take_next()
         while ready and await self._take_next():
             pass
-        self.report.faults.append(f"the server closed the line: {self._connection.close_code}")
+        self.report.faults.append(f"the server closed the connection: {self._connection.close_code}")
         self.ready.set()
 
     async def hang_up(self) -> None:
@@ -175,7 +175,7 @@ class ClientPool:
         self._everybody = [party for call in self._calls for party in call]
 
     async def run(self) -> Report:
-        """Open, ring, talk and hang up; says as much."""
+        """Open all connections, ring, hold the calls and hang up; print each phase."""
         async with trio.open_nursery() as lines:
             await self._open(lines)
             # Objects that exist now live to the end: collecting them would only take CPU time from the server.
@@ -237,7 +237,7 @@ class ClientPool:
                 await party.over.wait()
 
     async def _one_after_the_other(self, act: Callable[[int], Awaitable[None]]) -> None:
-        """Run `act` per call, evenly over the ramp. Times count from its start: a late one never delays the next."""
+        """Run `act` per call, evenly over the ramp. Times count from its start: a late call never delays the next."""
         started = trio.current_time()
         pause = self._plan.ramp_seconds / len(self._calls)
         async with trio.open_nursery() as nursery:
@@ -267,7 +267,7 @@ async def main() -> None:
 
 
 def _moment(text: str | None) -> float | None:
-    """Unix seconds."""
+    """Convert an RFC 3339 time to unix seconds."""
     return None if text is None else datetime.fromisoformat(text).timestamp()
 
 

@@ -39,7 +39,7 @@ class PostedBlock(NamedTuple):
 
 
 class StoredCall(NamedTuple):
-    """A call that is over, and how many blocks its length asks for."""
+    """A call that is over, and the number of blocks that its length requires."""
 
     call_id: str
     end_reason: str | None
@@ -55,7 +55,7 @@ async def read_calls(postgres: Postgres) -> list[StoredCall]:
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Milliseconds at the percentiles that matter."""
+    """Milliseconds at the printed percentiles."""
 
     count: int
     p50: float
@@ -65,7 +65,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """By nearest rank, so that each figure is a value that occurred."""
+    """Return percentiles by nearest rank, so that each figure is a value that occurred."""
     ordered = sorted(values)
     if not ordered:
         return Spread(0, math.nan, math.nan, math.nan, math.nan)
@@ -77,14 +77,14 @@ def _at(ordered: Sequence[float], part: float) -> float:
 
 
 class Histogram(msgspec.Struct, frozen=True):
-    """A histogram of the server's: how many fell at or below each bound and above the one before it."""
+    """A histogram of the server: for each bound the number of values up to it and above the one before."""
 
     count: int
     total: float
     buckets: dict[str, int]
 
     def bound(self, part: float) -> str:
-        """The bound below which this part of all lies."""
+        """Return the bound below which this share of all values lies."""
         seen = 0
         for bound, count in self.buckets.items():
             seen += count
@@ -94,7 +94,7 @@ class Histogram(msgspec.Struct, frozen=True):
 
 
 def read_histogram(exposition: str, name: str) -> Histogram:
-    """Out of Prometheus' text; an empty one if it is not there."""
+    """Parse a histogram from Prometheus' text; it is empty if it is not there."""
     samples = [
         sample
         for metric in text_string_to_metric_families(exposition)

@@ -7,7 +7,7 @@ from tests.load.figures import Histogram, Spread
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How much, for how long, and how late is too late."""
+    """The parameters of a load run: its size, its length, and the bounds of lateness."""
 
     calls: int = 1000
     seconds: float = 120
@@ -32,9 +32,9 @@ class Result(msgspec.Struct, frozen=True):
     load: Load
     posted: Spread  # from due to the journal's clock
     posted_while_up: Spread  # the same, without the time of ringing and hanging up
-    received: Spread  # from due to the fan's having read of it: with the commit and the way there
-    handed_over: Histogram  # the server's own: seconds from due to the actor's mailbox
-    commit: Histogram  # the server's own: seconds from sending a batch to its answer
+    received: Spread  # from due to the event that the fan received
+    handed_over: Histogram  # by the server: seconds from due to the actor's mailbox
+    commit: Histogram  # by the server: seconds from sending a batch to its answer
     batches: Histogram  # postings in a batch
     cpu_percent: dict[str, float]
     memory_mib: dict[str, float]

@@ -1,4 +1,4 @@
-"""The result of a load run, as a person reads it on a terminal or in a log."""
+"""Prints the result of a load run on a terminal or into a log."""
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -10,7 +10,7 @@ WIDTH = 120  # of a log; a terminal has its own
 
 
 def show(result: Result) -> None:
-    """Every figure, then every sentence, then where a sentence fails."""
+    """Print every figure, then every sentence, then the failures of each sentence."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)

@@ -1,4 +1,4 @@
-"""The load program keeps working: a small run of it, what it would say of faults, and the full run by hand."""
+"""The load program works: a small run of it, its report of faults, and the full run as a long test."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from tests.load.figures import PostedBlock, StoredCall, read_histogram, spread
 from tests.load.result import Load, Result
 from tests.support.processes import ROOT
 
-SMALL_RUN_SECONDS = 120  # at the very most, on a machine that does other things
+SMALL_RUN_SECONDS = 120  # at most, on a busy machine
 FULL_RUN_SECONDS = 600
 
 SOUND = PartyReport(blocks=[Block(1, 30, 10.0), Block(2, 30, 40.0)], end_reason="hangup", end_blocks=2, end_tokens=60)
@@ -39,7 +39,7 @@ def test_a_thousand_calls_are_charged_on_time(tmp_path: Path) -> None:
 
 
 def run_program(load: Load, figures: Path, seconds: float) -> Result:
-    """The program as it is run by hand."""
+    """Run the program as a user does."""
     words = [f"--{name.replace('_', '-')}={value:g}" for name, value in msgspec.structs.asdict(load).items()]
     command = [sys.executable, "-m", "tests.load.calls", *words, f"--json={figures}"]
     done = subprocess.run(command, cwd=ROOT, timeout=seconds, capture_output=True, text=True, check=False)

@@ -31,9 +31,9 @@ MAY_END_THE_PROCESS = {
     "serve_http",
     "_note_closing",
 }
-WITHOUT_PLACE = (Postgres,)  # its callers are places themselves
+WITHOUT_PLACE = (Postgres,)  # its callers are places as well
 CONNECTION = "Listener._serve_one"
-OF_HONEST_USERS = {CONNECTION, "Registry._run"}  # their connections and their rooms
+OF_HONEST_USERS = {CONNECTION, "Registry._run"}  # of users: their connections and their rooms
 
 
 class Injection(trio.abc.Instrument):
@@ -55,7 +55,7 @@ class Injection(trio.abc.Instrument):
         return list(self._armed)
 
     def spare(self, *ids: UUID, objects: Iterable[object] = ()) -> None:
-        """These users and rooms, and the connections and rooms that there are now, are honest people's.
+        """Spare these users and rooms, and the connections and rooms that exist now: they belong to honest users.
 
         So are `objects`: a task that runs a method of one of them is spared whenever it begins.
         """
@@ -122,8 +122,8 @@ class Injection(trio.abc.Instrument):
         if not any(seam.kind == "task" for seam in self._armed):
             return
         names = _chain(task)
-        # It waits for nothing but its next turn. Where trio shields that, nothing can be raised: a semaphore, say, has
-        # been acquired already.
+        # It waits only for its next turn. Where trio shields that, nothing can be raised: a semaphore, for example, has
+        # already been acquired.
         at_checkpoint = isinstance(task._next_send, outcome.Value) and names[-2:-1] == ["checkpoint"]
         if not (at_checkpoint or task._abort_func):
             return

@@ -13,7 +13,7 @@ from domain.call.call import Call
 from domain.stream.stream import Stream
 
 ROOT = Path(__file__).parent.parent.parent
-# Programs of their own, which speak to a server or a terminal and are no part of it.
+# Programs of their own, which connect to a server or a terminal and are no part of it.
 OTHER_PROGRAMS = (
     "server/loadtest/",
     "server/cli/main.py",
@@ -101,7 +101,7 @@ def _owners(place: str, name: str) -> Iterator[Seam]:
         for each in methods:
             yield Seam("task", each, name)
         if methods and module is here:
-            return  # a method of a neighbour in the module, and not all that are called so
+            return  # a method of another class in the module, not all methods of that name
 
 
 @cache

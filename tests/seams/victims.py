@@ -13,8 +13,8 @@ from websockets.typing import Subprotocol
 
 from tests.support.clients import token_of
 
-PATIENCE_SECONDS = 10.0  # without an answer and without a close: that is silence, which no fault may cost
-TRIES = 20  # as long as a room that lost its server takes to be adopted
+PATIENCE_SECONDS = 10.0  # without an answer and without a close; no fault may cause that
+TRIES = 20  # as long as the adoption of a room takes whose server is lost
 PAUSE_SECONDS = 0.1
 LATER = {"OVERLOADED", "ROOM_STARTING", "STORAGE_UNAVAILABLE", "INTERNAL"}
 
@@ -24,7 +24,7 @@ class Silence(AssertionError):
 
 
 class Victim:
-    """A device that comes back whenever it is cut off. Blocking; call it from a thread."""
+    """A device that reconnects whenever its connection is lost. Its methods block; call them from a thread."""
 
     def __init__(self, http_port: int, websocket_port: int, user_id: UUID, role: str | None = None) -> None:
         self.user_id = user_id
@@ -45,7 +45,7 @@ class Victim:
         self._http.close()
 
     def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """The answer, after as many tries as a patient client makes; empty if it was cut off each time."""
+        """Return the answer after as many tries as a patient client makes; empty if each connection was lost."""
         answer: dict[str, Any] = {}
         for _ in range(TRIES):
             try:
@@ -59,7 +59,7 @@ class Victim:
         return answer
 
     def request(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> dict[str, Any]:
-        """The fields of the answer, whatever its status."""
+        """Return the fields of the answer, whatever its status."""
         fields: dict[str, Any] = {}
         headers = {} if key is None else {"Idempotency-Key": key}
         for _ in range(TRIES):
@@ -77,7 +77,7 @@ class Victim:
         return fields
 
     def lose_connection(self) -> None:
-        """Without a goodbye."""
+        """Reset the connection without a Close frame."""
         if self._socket is not None:
             self._socket.socket.close()
             self._socket = None
@@ -144,7 +144,7 @@ def go_through_a_call(fan: Victim, creator: Victim, screen: Victim, cron: Callab
 
 
 def go_through_a_stream(fan: Victim, creator: Victim, screen: Victim, operator: Victim) -> None:
-    """Announce, go live, sell a ticket, talk, mute, remove, end."""
+    """Announce a stream, go live, sell a ticket, chat, mute, remove, end."""
     creator.request("PUT", "/creators/me", {"displayName": "Vic", "rateTokensPerMin": 60, "acceptsCalls": True})
     body = {"title": "For victims", "type": "private", "rateTokensPerMin": 60, "ticketPriceTokens": 5}
     stream = creator.request("POST", "/streams", body).get("stream", {})
@@ -179,7 +179,7 @@ def go_through_a_stream(fan: Victim, creator: Victim, screen: Victim, operator: 
 
 def _send_in_room(fan: Victim, channel: str, to: str) -> None:
     tip = {"channel": channel, "amountTokens": 1, "key": str(uuid4())}
-    for _ in range(2):  # the second time the key says what it did
+    for _ in range(2):  # the second request under the same key gets the first result
         fan.ask("tip:send", **tip)
     fan.ask("tip:send", **{**tip, "channel": "B" * 21})
     fan.ask("chat:send", channel=channel, text="hello")
@@ -187,7 +187,7 @@ def _send_in_room(fan: Victim, channel: str, to: str) -> None:
 
 
 def go_shopping(fan: Victim, operator: Victim, send_paid: Callable[[dict[str, Any]], None]) -> None:
-    """Buy tokens; the provider tells of the payment; an operator looks at it."""
+    """Buy tokens; the provider reports the payment; an operator reads it."""
     packs = fan.request("GET", "/tokens/packs").get("items") or [{}]
     body = {"packId": packs[0].get("packId", "small")}
     purchase = fan.request("POST", "/tokens/purchases", body, key=str(uuid4()))
@@ -204,7 +204,7 @@ def go_shopping(fan: Victim, operator: Victim, send_paid: Callable[[dict[str, An
 
 
 def make_rooms(fan: Victim, creator: Victim, streamer: Victim) -> None:
-    """A call and a stream that go on."""
+    """Create a call and a stream that last."""
     for owner in (creator, streamer):
         terms = {"displayName": "Vic", "rateTokensPerMin": 60, "acceptsCalls": True}
         owner.request("PUT", "/creators/me", terms)
@@ -219,7 +219,7 @@ def make_rooms(fan: Victim, creator: Victim, streamer: Victim) -> None:
 
 
 def look_around(fan: Victim, creator: Victim, operator: Victim) -> None:
-    """The pages of one's own, and an operator's."""
+    """Read one's own pages, and those of an operator."""
     tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1}
     fan.request("POST", "/tips/send", tip)
     fan.request("PUT", "/wallet/limits", {"dailySpendLimit": 100_000})

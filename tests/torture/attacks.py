@@ -21,14 +21,14 @@ from tests.torture.raw import (
 
 DRIBBLE_SECONDS = 0.05  # between two bytes
 FRAME_BYTES_MAX = 65_536  # the server's default
-FRAGMENT = 0x00  # the opcode of what continues a message
+FRAGMENT = 0x00  # the opcode of a continuation frame
 MASK = 0x80
 HANDSHAKE = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-ENDLESS = 100_000  # times: far more than a server should bear
+ENDLESS = 100_000  # times: far more than a server accepts
 AT_ONCE = 50  # frames in one write
 SIGNAL_BYTES = 16_385
 NESTING = 20_000  # brackets: each frame is below the limit
-JOINS = 100  # as many as are answered at once; each brings the room's whole history
+JOINS = 100  # as many as are answered at once; each answer has the room's whole history
 UNREAD_SECONDS = 1.5  # less than `close_seconds`
 
 
@@ -72,7 +72,7 @@ async def answer_no_ping(target: Target, encoding: Encoding) -> int | None:
 
 
 async def vanish_half_way(target: Target, encoding: Encoding) -> int | None:
-    """It takes nothing any more, and is never heard of; what the kernel kept shows how it ended."""
+    """Stop reading and writing; what the kernel received shows how the connection ended."""
     async with raw_session(target, encoding) as raw:
         raw.read_little()
         await trio.sleep(2 * PING_TIMEOUT_SECONDS)
@@ -113,7 +113,7 @@ async def _fragments_without_end(target: Target, encoding: Encoding, payload: by
 
 
 async def ping_without_end(target: Target, encoding: Encoding) -> int | None:
-    """Pings of the websocket's own, all of whose answers are read."""
+    """Send pings of the websocket protocol without end, and read all answers."""
     async with raw_session(target, encoding) as raw:
         return await _repeat(raw, masked_frame(0x9, b"?"))
 
@@ -159,7 +159,7 @@ async def join_and_leave_without_end(target: Target, encoding: Encoding) -> int 
 
 
 async def read_too_late(target: Target, encoding: Encoding) -> int | None:
-    """More waits for it than may; what it reads then ends with the reason."""
+    """Read too slowly; the last bytes that are read contain the close code."""
     async with raw_member(target, encoding) as raw:
         await _ask_for_more_than_may_wait(raw, target)
         await trio.sleep(UNREAD_SECONDS)
@@ -167,7 +167,7 @@ async def read_too_late(target: Target, encoding: Encoding) -> int | None:
 
 
 async def never_read(target: Target, encoding: Encoding) -> int | None:
-    """The same, for longer than a server may wait for it to hang up."""
+    """Never read, for longer than the server waits for a Close frame."""
     async with raw_member(target, encoding) as raw:
         await _ask_for_more_than_may_wait(raw, target)
         await trio.sleep(2 * IMPATIENCE["close_seconds"])
@@ -181,7 +181,7 @@ async def _ask_for_more_than_may_wait(raw: Raw, target: Target) -> None:
 
 
 async def send_a_signal_too_large(target: Target, encoding: Encoding) -> int | None:
-    """It is refused, and nothing else happens."""
+    """Send a signal that is too large; it is refused, and the connection remains open."""
     async with raw_session(target, encoding) as raw:
         joined = await raw.ask("room:join", channel=target.channel)
         signal = {"channel": target.channel, "to": joined["members"][0]["memberId"], "data": "x" * SIGNAL_BYTES}
@@ -190,14 +190,14 @@ async def send_a_signal_too_large(target: Target, encoding: Encoding) -> int | N
 
 
 async def idle_until_the_token_expires(target: Target, encoding: Encoding) -> int | None:
-    """Which it may do before the server comes to read it."""
+    """Stay idle until the token expires."""
     async with raw_websocket(target, encoding) as raw:
         await raw.send_command("session:open", token=target.token(ttl_seconds=2))
         return await raw.end()
 
 
 class Attack(NamedTuple):
-    """One of them, and how the server may end it: with a close code, or without a goodbye."""
+    """An attack, and how the server may end it: with a close code, or without a Close frame."""
 
     begin: Callable[[Target, Encoding], Awaitable[int | None]]
     ends: tuple[int | None, ...]
@@ -222,11 +222,11 @@ ATTACKS = (
     Attack(send_garbage, (1002,)),
     Attack(send_invalid_text, (1007,)),
     Attack(send_unmasked, (1002,)),
-    Attack(nest_deeply, (4002, 4400)),  # JSON is refused by name, and its sender, who answers no ping, given up later
+    Attack(nest_deeply, (4002, 4400)),  # JSON is refused by name; its sender answers no ping and is closed later
     Attack(flood_with_messages, (4429,)),
-    Attack(join_and_leave_without_end, (4429, 4001)),  # many answers come at once, each with the whole history
-    Attack(read_too_late, (4001, ABNORMAL_CLOSURE)),  # on a busy machine it may read later than it is waited for
-    Attack(never_read, (4001, ABNORMAL_CLOSURE)),  # as little as the kernel takes may still take the goodbye
+    Attack(join_and_leave_without_end, (4429, 4001)),  # many answers are sent at once, each with the whole history
+    Attack(read_too_late, (4001, ABNORMAL_CLOSURE)),  # on a busy machine it may read later than the server waits
+    Attack(never_read, (4001, ABNORMAL_CLOSURE)),  # the kernel may still accept the Close frame
     Attack(send_a_signal_too_large, (1000,)),
     Attack(idle_until_the_token_expires, (4401,)),
 )
@@ -248,7 +248,7 @@ IMPATIENCE = {
 
 
 async def attack_from_all_sides(target: Target) -> dict[str, int | None]:
-    """Every attack once in each subprotocol, all at the same time; those that ended otherwise than they should."""
+    """Run every attack once in each subprotocol, all at the same time; return those that ended unexpectedly."""
     surprises: dict[str, int | None] = {}
 
     async def begin(attack: Attack, encoding: Encoding) -> None:
@@ -264,7 +264,7 @@ async def attack_from_all_sides(target: Target) -> dict[str, int | None]:
 
 
 async def _repeat(raw: Raw, data: bytes) -> int | None:
-    """Send it again and again, while somebody reads what comes back; how that ends."""
+    """Send the bytes repeatedly while another task reads; return how the connection ends."""
     ended: list[int | None] = []
 
     async def read_to_the_end(sending: trio.CancelScope) -> None:
@@ -285,7 +285,7 @@ def _opcode(encoding: Encoding) -> int:
 
 
 def _fragment(first_byte: int, payload: bytes) -> bytes:
-    """As `masked_frame`, without FIN."""
+    """Return a frame like `masked_frame`, without FIN."""
     whole = masked_frame(first_byte, payload)
     return bytes((first_byte,)) + whole[1:]
 

@@ -11,7 +11,7 @@ import trio
 
 HOST = "127.0.0.1"
 CHUNK_BYTES = 4096
-LIFE_BYTES_MIN = 300  # not even a handshake
+LIFE_BYTES_MIN = 300  # less than a handshake
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 WAYS = ("hang up", "reset", "vanish")
 
@@ -41,7 +41,7 @@ class BreakingProxy:
         """Carry one connection until it breaks or either side closes it."""
         try:
             server = await trio.open_tcp_stream(HOST, self._target_port)
-        except OSError:  # it starts again, and nobody listens
+        except OSError:  # the server restarts, and nothing listens
             await trio.aclose_forcefully(client)
             return
         try:

@@ -16,12 +16,12 @@ from tests.torture.raw import Target
 from tests.torture.story import check_stories
 
 FANS = 5
-HISTORY_EVENTS = 60  # more than who joins is told of
+HISTORY_EVENTS = 60  # more than a new member receives as history
 
 
 @asynccontextmanager
 async def honest_room(http_port: int, websocket_port: int, secret: str) -> AsyncIterator[Target]:
-    """Its creator and fans, by turns in either subprotocol; when it is left, all that they heard is checked."""
+    """Yield a room with a creator and fans in alternating subprotocols; at the end, check the events they received."""
     with closing(RestClient(f"http://127.0.0.1:{http_port}")) as rest:
         async with trio.open_nursery() as nursery:
             accounts = LoadUsers(secret, rest)

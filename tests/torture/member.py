@@ -14,25 +14,25 @@ from server.loadtest.client.reconnect import NOT_CONNECTED
 from tests.support.processes import LOOK_SECONDS
 from tests.torture.story import Story
 
-CONNECT_SECONDS = 1.0  # then a phone tries anew: who lost its line in the handshake would wait for long
-PAUSE_SECONDS = 0.05  # between two tries; a server that is down wakes nobody
-SEND_EVERY_SECONDS = 0.15  # between two things that one member says, on average
+CONNECT_SECONDS = 1.0  # then a device tries again: a connection that was lost in the handshake would block for long
+PAUSE_SECONDS = 0.05  # between two tries; a server that is down signals nothing
+SEND_EVERY_SECONDS = 0.15  # between two commands of one member, on average
 TIP_SHARE = 0.5
 PATIENCE_SECONDS = 30.0
-KEPT_EVENTS = 8  # the story has them all
+KEPT_EVENTS = 8  # the story records all events
 # Codes of the answers while a room is being restored, or to a user who has not joined it again yet.
 LATER = {"OVERLOADED", "ROOM_STARTING", "STORAGE_UNAVAILABLE", "DRAINING", "NOT_FOUND", "RATE_LIMITED"}
 
 
 class Member:
-    """One person on one device. `run` until cancelled; `send_events` until told to stop."""
+    """One user on one device. `run` until cancelled; `send_events` until `over` is set."""
 
     def __init__(self, nursery: trio.Nursery, user_id: UUID, token: str, port: int, encoding: Encoding) -> None:
         self.user_id = user_id
         self.token = token
         self.story = Story()
         self.close_codes: Counter[int | None] = Counter()
-        self.acknowledged: dict[str, str] = {}  # of each tip: its key, and the id that it was given
+        self.acknowledged: dict[str, str] = {}  # of each tip: its key, and the id in its answer
         self.repeated = 0
         self._client = Client(nursery, f"ws://127.0.0.1:{port}/ws", token, encoding=encoding, kept=KEPT_EVENTS)
         self._client.positions = self.story
@@ -48,7 +48,7 @@ class Member:
             await self._come_in(channel)
             code = await self._client.wait_closed()
             self.close_codes[code] += 1
-            assert self._client.may_reconnect, f"put out with {code} {self._client.close_reason}"
+            assert self._client.may_reconnect, f"closed with {code} {self._client.close_reason}"
             await trio.sleep(PAUSE_SECONDS)
 
     async def _come_in(self, channel: str) -> None:
@@ -71,12 +71,12 @@ class Member:
             await self._client.lose_network()
 
     async def send_events(self, channel: str, chance: random.Random, over: trio.Event) -> None:
-        """Tips and lines of chat by turns; the tip under way when it is over is seen through."""
+        """Send tips and chat messages in random order; a tip under way at the end is repeated until it is answered."""
         while not over.is_set():
             if chance.random() < TIP_SHARE:
                 await self._tip(channel)
             else:
-                await self._ask("chat:send", channel=channel, text=f"{self.user_id} says {chance.random()}")
+                await self._ask("chat:send", channel=channel, text=f"{self.user_id} sends {chance.random()}")
             with trio.move_on_after(chance.expovariate(1 / SEND_EVERY_SECONDS)):
                 await over.wait()
 
@@ -103,8 +103,8 @@ class Member:
 
 
 async def wait_all(members: Sequence[Member], holds: Callable[[Member], bool]) -> None:
-    """Wait until it holds for all members at the same time."""
+    """Wait until the condition holds for all members at the same time."""
     with trio.move_on_after(PATIENCE_SECONDS):
-        while not all(holds(member) for member in members):  # noqa: ASYNC110  # reason: what holds may be undone again
+        while not all(holds(member) for member in members):  # noqa: ASYNC110  # reason: the condition may end again
             await trio.sleep(LOOK_SECONDS)
     assert all(holds(member) for member in members)

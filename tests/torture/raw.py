@@ -37,7 +37,7 @@ class Target:
         return f"ws://127.0.0.1:{self.port}/ws"
 
     def token(self, user_id: UUID | None = None, ttl_seconds: int = 3600) -> str:
-        """Of somebody whom the server has not seen before, unless it is said who."""
+        """Return a token of this user, or of a user whom the server has not seen before."""
         return issue_token(self._secret, user_id or new_uuid(), ttl_seconds=ttl_seconds, now=time.time())
 
 
@@ -64,11 +64,11 @@ class Raw:
         return self.frame_of((msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack).encode(message))
 
     def frame_of(self, payload: bytes) -> bytes:
-        """Of the kind that the subprotocol has, whatever is in it."""
+        """Return a frame of the subprotocol's opcode with any payload."""
         return masked_frame(TEXT if self.encoding is Encoding.JSON else BINARY, payload)
 
     async def wait_for(self, kind: str | None, **fields: Any) -> Event:
-        """The next event of a kind, or of any; pings are answered meanwhile, and whatever else comes is passed over."""
+        """Return the next event of a kind, or of any; pings are answered meanwhile, and other events are discarded."""
         while (frame := await self.next_frame()) is not None:
             opcode, payload = frame
             if opcode == PING:
@@ -80,7 +80,7 @@ class Raw:
         raise AssertionError(f"the server hung up before {kind or fields}")
 
     async def ask(self, kind: str, **fields: Any) -> Event:
-        """The answer to a command, given again while a flood fills the room's inbox."""
+        """Return the answer to a command, which is repeated while a flood fills the room's inbox."""
         while True:
             await self.send_command(kind, ref="asked", **fields)
             answer = await self.wait_for(None, ref="asked")
@@ -94,7 +94,7 @@ class Raw:
         return await self.end()
 
     async def end(self) -> int | None:
-        """Read to the end, and answer nothing; the code of the Close frame that stands there, if there is one."""
+        """Read to the end without answering. Return the code of the Close frame, if there is one."""
         code = ABNORMAL_CLOSURE
         with trio.fail_after(END_SECONDS_MAX):
             while (frame := await self.next_frame()) is not None:
@@ -121,7 +121,7 @@ class Raw:
         self._sock.close()
 
     def read_little(self) -> None:
-        """Let the kernel take as little as it can for who does not read."""
+        """Shrink the receive buffer of a client that does not read."""
         self._sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, LITTLE_BYTES)
 
     def _decoded(self, payload: bytes) -> Event:
@@ -131,7 +131,7 @@ class Raw:
 
 @asynccontextmanager
 async def raw_websocket(target: Target, encoding: Encoding) -> AsyncIterator[Raw]:
-    """After the handshake, and before the first message."""
+    """Yield a connection after its handshake, before the first message."""
     sock, unread = await shake_hands(target.url, encoding)
     with sock:
         yield Raw(sock, unread, encoding)

@@ -8,7 +8,7 @@ from server.loadtest.client.positions import ReadPositions
 
 
 class Visit:
-    """From a `room:joined` to the next one: what was heard, over however many connections."""
+    """The time from a `room:joined` to the next one: the events received, over any number of connections."""
 
     def __init__(self, joined: Event) -> None:
         self.joined = joined
@@ -28,7 +28,7 @@ class Visit:
 
 
 class Story(ReadPositions):
-    """Of one session after the other, all in one room."""
+    """The events of one session after the other, all in one room."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,20 +48,20 @@ class Story(ReadPositions):
 
     @property
     def is_over(self) -> bool:
-        """The room has closed, and the member knows."""
+        """Return whether the room has closed according to the member's events."""
         return bool(self.visits and self.visits[-1].events and self.visits[-1].events[-1]["type"] == "room:closed")
 
     def events_of(self, kind: str) -> Iterator[Event]:
         return (event for visit in self.visits for event in visit.events if event["type"] == kind)
 
     def known_tips(self) -> set[str]:
-        """Those that were heard, and those that a later `room:joined` told of."""
+        """Return the ids of tips that were received as events or in the history of a later `room:joined`."""
         past = (by_epoch for visit in self.visits for by_epoch in visit.joined["history"] if "tipId" in by_epoch)
         return {by_epoch["tipId"] for by_epoch in (*self.events_of("tip:new"), *past)}
 
 
 def check_stories(stories: Iterable[Story]) -> dict[int, int]:
-    """Every member was told the same, without hole or double, whenever it was in; the last number of each epoch."""
+    """Check that all members received the same events without a gap or a duplicate; return the last number by epoch."""
     by_epoch: dict[int, dict[int, Event]] = {}
     for story in stories:
         assert story.faults == []
@@ -70,7 +70,9 @@ def check_stories(stories: Iterable[Story]) -> dict[int, int]:
         for visit in story.visits:
             _check_visit(visit, by_epoch.setdefault(visit.epoch, {}))
     for epoch, events in by_epoch.items():
-        assert sorted(events) == list(range(min(events), max(events) + 1)), f"nobody heard some of epoch {epoch}"
+        assert sorted(events) == list(range(min(events), max(events) + 1)), (
+            f"nobody received some events of epoch {epoch}"
+        )
     return {epoch: max(events) for epoch, events in by_epoch.items()}
 
 

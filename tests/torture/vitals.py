@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-ORIGIN, INODE = 1, 9  # fields of a line of /proc/net/tcp
+ORIGIN, INODE = 1, 9  # of the fields of a line of /proc/net/tcp
 
 
 class Vitals(NamedTuple):
-    """Memory that it holds, files and sockets that it has open, and how many of these are on its websocket's port."""
+    """The memory of a process, its open files and sockets, and how many of these are on its websocket's port."""
 
     resident_mib: float
     open_files: int
@@ -27,7 +27,7 @@ def _open_files(pid: int) -> list[str]:
     """Return the kernel's name of each open file of the process."""
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed since it was listed
+        with suppress(FileNotFoundError):  # closed since the directory was read
             found.append(os.readlink(link))
     return found
 

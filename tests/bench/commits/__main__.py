@@ -33,7 +33,7 @@ Contestant = Callable[[], Awaitable[list[Turn]]]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much of everything."""
+    """The size of a run: rows, rounds and seconds."""
 
     journal_rows: int
     rounds: int
@@ -55,16 +55,16 @@ def main(
     turn_seconds: float | None = None,
     peers: tuple[str, ...] = PEERS,
 ) -> None:
-    """Book blocks in our way, in the older system's, and at the limits; print medians, spread and ratios.
+    """Book blocks by the storage actor, by the older system and at the limits; print medians, spread and ratios.
 
     Args:
         quick: Fewer rows, rounds and seconds: done within 50 seconds.
         out: A directory for `commits.json` and `commits.svg`.
-        rounds: How often everybody has a turn.
+        rounds: How often each contestant has a turn.
         data: A directory where the filled database is kept for the next run.
-        journal_rows: How many postings are in the books before.
+        journal_rows: How many postings the journal has before.
         turn_seconds: How long a turn is.
-        peers: The older system's ways that take part.
+        peers: The programs of the older system that take part.
     """
     wanted = {"rounds": rounds, "journal_rows": journal_rows, "turn_seconds": turn_seconds, "peers": peers}
     changes = {name: value for name, value in wanted.items() if value is not None}
@@ -76,7 +76,7 @@ def main(
 
 
 async def run(plan: Plan, data: Path | None) -> Result:
-    """Prepare, let everybody have a turn, round after round, and see that the books are right."""
+    """Prepare the databases, give each contestant its turn in every round, and check the ledgers."""
     scratch = Path(tempfile.mkdtemp(prefix="halfminute-bench-"))
     try:
         return await _run_in(plan, scratch if data is None else data)
@@ -97,11 +97,11 @@ async def _run_in(plan: Plan, directory: Path) -> Result:
 
 @asynccontextmanager
 async def _filled(data_dir: Path, plan: Plan) -> AsyncIterator[tuple[Address, Path]]:
-    """A PostgreSQL that begins with the history, and no checkpoint due."""
+    """Yield a PostgreSQL that is filled with the history and has just made a checkpoint."""
     async with open_embedded(data_dir) as address:
         async with open_postgres(address.dsn, pool_size=1) as postgres:
             await prepare(postgres, plan.journal_rows)
-    async with open_embedded(data_dir) as address:  # stopping was a checkpoint
+    async with open_embedded(data_dir) as address:  # stopping makes a checkpoint
         yield address, data_dir
 
 
@@ -145,7 +145,7 @@ async def _take_turns(postgres: Postgres, contestants: list[Contestant], plan: P
 
 
 async def _observed(postgres: Postgres, contestant: Contestant, data_dir: Path) -> list[Turn]:
-    """A contestant's turn, and what it cost PostgreSQL."""
+    """Run a contestant's turn; return its figures and PostgreSQL's cost."""
     postmaster = postmaster_pid(data_dir)
     assert postmaster is not None
     wal, cpu = await _wal_position(postgres), cost(os.getpid(), postmaster, os.getpid()).postgres

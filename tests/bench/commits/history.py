@@ -98,7 +98,7 @@ async def _fill(connection: Connection, blocks: int) -> None:
 
 
 async def read_parties(postgres: Postgres, hot: bool) -> list[Party]:
-    """All calls, in a fixed order; with `hot` every other one pays the same creator."""
+    """Return all calls in a fixed order; with `hot` every other one pays the same creator."""
     rows = await postgres.fetch(
         "SELECT p.call_id, c.fan_id, c.creator_id FROM legacy.parties p"
         " JOIN legacy.calls c ON c.id = CASE WHEN $1 THEN p.hot_call_id ELSE p.call_id END ORDER BY p.i",
@@ -108,13 +108,13 @@ async def read_parties(postgres: Postgres, hot: bool) -> list[Party]:
 
 
 async def count_journal(postgres: Postgres) -> int:
-    """How many postings there are: each has a number in two wallets."""
+    """Count the postings: each has a number in two wallets."""
     rows = await postgres.fetch("SELECT sum(n)::bigint / 2 FROM wallets")
     return int(rows[0][0])
 
 
 async def check_ledger(postgres: Postgres) -> None:
-    """Everything measured was booked: no token made, no posting without its numbers."""
+    """Check that everything measured was booked, that tokens sum to zero, and that each posting has its numbers."""
 
     async def ask(connection: Connection) -> dict[str, bool]:
         await connection.execute("SET statement_timeout = 0")
@@ -123,4 +123,4 @@ async def check_ledger(postgres: Postgres) -> None:
         return dict(row)
 
     findings = await postgres.transaction(ask, atomic=False)
-    assert all(findings.values()), f"the books are wrong after the run: {findings}"
+    assert all(findings.values()), f"the ledger is wrong after the run: {findings}"

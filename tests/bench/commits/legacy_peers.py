@@ -91,19 +91,19 @@ async def _run(command: list[str], order: dict[str, Any]) -> PeerTurn:
 
 
 async def _install_node(scratch: trio.Path) -> tuple[list[str], str | None]:
-    """The command that runs our script beside `pg`, or nothing and the reason."""
+    """Return the command that runs the script beside `pg`, or None and the reason."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return [], "node: skipped, there is no node with npm on this machine"
     modules = scratch / "node_modules" / "pg"
     await scratch.mkdir(parents=True, exist_ok=True)
     if not await modules.is_dir() and (reason := await _npm_install(str(scratch))):
         return [], f"node: skipped, {reason}"
-    shutil.copy(SCRIPTS / "commits.js", str(scratch))  # beside the modules that it loads
+    shutil.copy(SCRIPTS / "commits.js", str(scratch))  # next to the modules that it loads
     return ["node", str(scratch / "commits.js")], None
 
 
 async def _npm_install(directory: str) -> str | None:
-    """Why `pg` could not be installed; None if it was."""
+    """Install `pg`. Return the reason if that failed, else None."""
     command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", directory, "pg@8"]
     with trio.move_on_after(INSTALL_SECONDS_MAX):
         done = await trio.run_process(

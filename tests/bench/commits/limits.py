@@ -18,7 +18,7 @@ BEGIN = """
 
 
 async def copy_turn(postgres: Postgres, name: str, seconds: float, with_wallets: bool) -> Turn:
-    """Batch after batch, a transaction each; what they hold is settled while no clock runs."""
+    """Copy batch after batch, a transaction each; their rows are computed while no clock runs."""
     parties = await read_parties(postgres, hot=False)
     return await postgres.transaction(
         lambda connection: _copy_turn(connection, Settling(parties), name, seconds, with_wallets), atomic=False

@@ -1,4 +1,4 @@
-"""One posting at a time, and beside it what the same connection needs for a bare INSERT that commits."""
+"""Measures one posting at a time, and beside it a bare INSERT with a commit on the same connection."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +19,7 @@ INSERT = f"INSERT INTO journal ({', '.join(JOURNAL_COLUMNS)}) VALUES ({PLACES})"
 
 
 class Nobody:
-    """Watches the actor, and keeps nothing."""
+    """An observer of the actor that keeps nothing."""
 
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None: ...
 
@@ -28,7 +28,7 @@ class Nobody:
 
 
 async def lone_turn(postgres: Postgres, seconds: float) -> list[Turn]:
-    """A lone posting, a bare INSERT, and so on in turn: what the disk does to one it does to the other."""
+    """Alternate a lone posting and a bare INSERT, so that both meet the same state of the disk."""
     *_, ours, theirs = await read_parties(postgres, hot=False)
     settling = Settling([theirs])
     await postgres.transaction(settling.read, atomic=False)
@@ -74,7 +74,7 @@ async def _in_turn(
     took: dict[str, list[float]] = {"lone": [], "insert": []}
     cpu = {"lone": 0.0, "insert": 0.0}
     for work in (post, insert):
-        await work()  # prepares its statement
+        await work()  # prepares the statement
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline:
         for name, work in (("lone", post), ("insert", insert)):

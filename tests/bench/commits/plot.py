@@ -1,4 +1,4 @@
-"""The result as a picture: a bar for each contestant's median, on a scale of powers of ten, and its spread on it."""
+"""Draws the result: a bar for each contestant's median on a logarithmic scale, with its spread."""
 
 from math import log10
 from xml.sax.saxutils import escape
@@ -12,7 +12,7 @@ POWERS = range(2, 6)  # 100 to 100,000 postings per second
 
 
 def draw(result: Result) -> str:
-    """An SVG document."""
+    """Return an SVG document."""
     took_part = {turn.contestant for turn in result.runs}
     names = [name for name in TITLES if name in took_part]
     height = TOP + ROW * len(names) + 30

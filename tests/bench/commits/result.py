@@ -1,4 +1,4 @@
-"""All turns of a run, and the ratios they come to: each round's own, so that a slow minute weighs on both sides."""
+"""The turns of a run and their ratios; each ratio compares turns of one round, so that a slow minute affects both."""
 
 from collections.abc import Callable, Sequence
 
@@ -63,7 +63,7 @@ def result_of(turns: Sequence[Turn], fsync: Fsync, journal_rows: int, cores: int
 
 
 def of(turns: Sequence[Turn], contestant: str, figure: Callable[[Turn], float]) -> Spread:
-    """Least, median and most of one contestant's figure."""
+    """Return the least, the median and the greatest of one contestant's figure."""
     return spread([figure(turn) for turn in turns if turn.contestant == contestant])
 
 
@@ -78,5 +78,5 @@ def _ratio(turns: Sequence[Turn], target: Target) -> Spread | None:
 
 
 def _speed(turn: Turn, target: Target) -> float:
-    """Of single commits the median counts: one that waited for a checkpoint says nothing of either way."""
+    """Return the contestant's speed; of single commits the median, since one that meets a checkpoint tells nothing."""
     return 1000 / turn.p50_ms if target.at_most is not None else turn.per_second

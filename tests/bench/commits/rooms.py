@@ -1,4 +1,4 @@
-"""Our own way, end to end: rooms charge blocks, and read their receipts where they read everything else."""
+"""Measures rooms and the storage actor end to end: rooms charge blocks and receive their receipts in their inbox."""
 
 import gc
 import time
@@ -29,7 +29,7 @@ INBOX = 64
 
 
 class ActorOnly:
-    """The actor alone; these rooms keep no records."""
+    """A store for rooms that keep no records: postings go to the actor alone."""
 
     def __init__(self, actor: StorageActor) -> None:
         self.post = actor.post
@@ -49,7 +49,7 @@ class ActorOnly:
 
 
 class Room:
-    """A call as its task is, without the rules: due, it charges the next block; paid, it lets another be due."""
+    """A call's task without its rules: it charges a block when due, and lets another room be due once it is paid."""
 
     def __init__(self, party: Party, last_block: int, clock: Clock, ledger: ActorOnly, room_set: "RoomSet") -> None:
         self.inbox = Inbox(clock, RoomTimers(), INBOX)
@@ -85,7 +85,7 @@ class Room:
 
 
 class RoomSet:
-    """All rooms; so many are due at once, and each that is paid makes way for the one that was due longest ago."""
+    """All rooms; a fixed number is due at once, and each paid room is followed by the one that waited longest."""
 
     def __init__(self) -> None:
         self.idle: deque[Room] = deque()
@@ -94,7 +94,7 @@ class RoomSet:
         self.still = trio.Event()
         self._due = 0
         self._closing = False
-        self.marks: list[tuple[float, float, int]] = []  # at each batch: the moment, our CPU time, receipts read so far
+        self.marks: list[tuple[float, float, int]] = []  # per batch: time, CPU time, receipts read so far
         self.batch_ms: list[float] = []
 
     def begin(self, due: int) -> None:
@@ -129,7 +129,7 @@ class RoomSet:
 
 
 async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -> Turn:
-    """10,000 rooms, always enough of them due to fill two batches."""
+    """Run 10,000 rooms, of which always enough are due to fill two batches."""
     room_set = RoomSet()
     thresholds = gc.get_threshold()
     actor = StorageActor(postgres, room_set)
@@ -140,7 +140,7 @@ async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -
             nursery.start_soon(room.run)
             nursery.start_soon(room.committer.run)
         await trio.testing.wait_all_tasks_blocked()
-        settle_memory()  # as the server does once it stands
+        settle_memory()  # as the server does after its start
         room_set.begin(DUE_AT_ONCE)
         await room_set.warm.wait()
         await trio.sleep(seconds)
@@ -162,7 +162,7 @@ async def _make_rooms(postgres: Postgres, actor: StorageActor, room_set: RoomSet
 
 
 def _turn_of(room_set: RoomSet, name: str) -> Turn:
-    """From one batch to another, so that nothing is counted whose work began before the clock."""
+    """Return the turn from one batch to another, so that no work from before the start is counted."""
     (began, cpu_began, done_before), (ended, cpu_ended, done_after) = room_set.marks[WARM_BATCHES], room_set.marks[-1]
     postings = done_after - done_before
     return Turn(

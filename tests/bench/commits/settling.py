@@ -1,4 +1,4 @@
-"""Blocks settled by the client alone, for those who write them without deciding anything, and put right afterwards."""
+"""Settles blocks in the client for contestants that only write rows, and updates wallets and meters afterwards."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ Record = tuple[Any, ...]  # a journal row in JOURNAL_COLUMNS' order
 
 
 class State(msgspec.Struct):
-    """A wallet as it will be once everything is written."""
+    """A wallet as it will be once all rows are written."""
 
     balance: int
     n: int
@@ -54,11 +54,11 @@ class Settling:
         self._last_blocks = dict(map(tuple, meters))
 
     def next_batch(self, size: int) -> list[Record]:
-        """The next blocks as journal rows."""
+        """Return the next blocks as journal rows."""
         return list(islice(self._blocks, size))
 
     def moved_wallets(self, records: Sequence[Record] | None = None) -> list[list[Any]]:
-        """The arguments of UPDATE_WALLETS: the wallets of these records, or all that moved."""
+        """Return the arguments of UPDATE_WALLETS: the wallets of these records, or all that changed."""
         moved = self._moved if records is None else {wallet for record in records for wallet in record[1:3]}
         states = [self._wallets[wallet] for wallet in moved]
         return [
@@ -70,7 +70,7 @@ class Settling:
         ]
 
     async def put_right(self, connection: Connection) -> None:
-        """Bring the wallets and meters in line with the rows that were written."""
+        """Update the wallets and meters to the rows that were written."""
         async with connection.transaction():
             await connection.execute("SELECT set_config('halfminute.booking', 'on', true)")
             await connection.execute(UPDATE_WALLETS, *self.moved_wallets())

@@ -1,4 +1,4 @@
-"""The result as a person reads it: contestants, ratios, and which targets hold."""
+"""Prints the result as a table: contestants, ratios, and the targets that hold."""
 
 from collections.abc import Callable
 

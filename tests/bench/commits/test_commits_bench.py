@@ -1,4 +1,4 @@
-"""The bench keeps working: one small round of it, and what its figures come to."""
+"""The bench still works: one small round of it, and its figures."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.bench.disk import Fsync
 from tests.bench.turn import Turn
 from tests.support.processes import ROOT, environment
 
-SMALL_RUN_SECONDS = 120  # at the very most, on a machine that does other things
+SMALL_RUN_SECONDS = 120  # at most, on a busy machine
 ALWAYS_THERE = {"rooms", "rooms_hot", "copy", "copy_update", "lone", "insert", "asyncpg_c10"}
 
 

@@ -1,5 +1,5 @@
-"""Measures side by side, in one run and in turn, how fast a room's events reach all its members, and what is there
-while nothing is said: the memory of sessions, and rooms whose clocks run.
+"""Measures side by side, in one run and in turn, how fast a room's events reach all its members. It also
+measures an idle server: the memory of sessions, and rooms whose clocks run.
 
 `python -m tests.bench.fanout`. Each contestant's room stands for the whole run, its server on one core and its members
 on another; only one of them works at a time.
@@ -28,13 +28,13 @@ from tests.bench.report import in_turn, save
 from tests.load.costs import raise_file_limit
 
 EVENTS_MIN = 4
-EVENTS_MAX = 1000  # of 200 bytes: far below what an outbox holds for who does not read
+EVENTS_MAX = 1000  # of 200 bytes: far below what a send queue holds for a slow reader
 SPARE_FILES = 100  # that a server has open beside its members' sockets
-TOGETHER = (2, 5, 10)  # events a write, of ours
+TOGETHER = (2, 5, 10)  # of ours: events per write
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much of everything."""
+    """The size of a run: members, rounds and seconds."""
 
     members: tuple[int, ...]
     rounds: int
@@ -55,7 +55,7 @@ class Contestant(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The measurements so far, and the reasons of those that were skipped."""
+    """The measurements so far, and the reasons for contestants that were skipped."""
 
     turns: list[Turn]
     delays: list[Delay]
@@ -78,14 +78,14 @@ def main(
     rooms: int | None = None,
     clock_seconds: float | None = None,
 ) -> None:
-    """Send events to many members in our way, in others' ways and at the limit; print medians, spread and ratios.
+    """Send events to many members with each contestant and at the limit; print medians, spread and ratios.
 
-    Then open sessions that say nothing, and let the clocks of calls run: print what they take.
+    Then open idle sessions and let the clocks of calls run; print their memory and CPU time.
 
     Args:
         quick: Rooms of 1,000, fewer rounds and seconds: done within 50 seconds.
         out: A directory for `fanout.json` and `fanout.svg`.
-        rounds: How often everybody has a turn.
+        rounds: How often each contestant has a turn.
         members: The numbers of members of a room, separated by commas.
         turn_seconds: How long a turn is, about.
         peers: The contestants, separated by commas: ours, mixed, c, ws, socketio, websockets, awaiting.
@@ -116,7 +116,7 @@ def main(
 
 
 async def run(plan: Plan) -> Result:
-    """Build and install what is missing, then measure each size of room, and then the quiet."""
+    """Build and install the contestants, then measure each size of room, and then an idle server."""
     scratch = Path(tempfile.mkdtemp(prefix="halfminute-bench-"))
     cores = choose_cores()
     found = Found([], [], [])
@@ -155,11 +155,11 @@ async def _measure(peers: Sequence[Peer], members: int, drainer: str, cores: Cor
 
 
 async def _warmed_up(room: OpenRoom, turn_seconds: float) -> list[Contestant]:
-    """In the ways that this room is measured, each with as many events as fill a turn."""
+    """Return the contestants of this room, each warmed up with as many events as fill a turn."""
     found = []
     for events_a_write in (1, *TOGETHER) if room.peer.name == OURS else (1,):
         events = EVENTS_MIN
-        for _ in range(2):  # the first few events are no measure
+        for _ in range(2):  # the first few events are not representative
             turn = await room.turn(events, events_a_write)
             events = round(turn_seconds * turn.per_second / room.members)
             events = min(max(events, EVENTS_MIN), EVENTS_MAX) // events_a_write * events_a_write or events_a_write

@@ -1,4 +1,4 @@
-"""Rooms whose clocks run, and nothing else: real calls in real room tasks, due evenly over a block, and books at once.
+"""Measures rooms whose clocks run: real calls in real room tasks, due evenly over a block, booked without delay.
 
 `python -m tests.bench.fanout.clocks ROOMS SECONDS`: prints the part of a core that they take, in percent, how late a
 block is at the 99th percentile, in milliseconds, and how many blocks fell due.
@@ -46,7 +46,7 @@ BALANCE = 1_000_000
 
 
 class Actor:
-    """Books every posting; the room hears of it in the next turn of the loop: a database without distance."""
+    """A storage actor that books every posting; the room receives the receipt in the next turn of the event loop."""
 
     def __init__(self) -> None:
         self._owed: list[Callable[[], None]] = []
@@ -88,7 +88,7 @@ def _paid(posting: Posting) -> Receipt:
 
 
 def _running_call(accepted_at: Instant) -> Call:
-    """Both parties are in the room since then, and block 1 is paid."""
+    """Return a call that both parties have joined and whose block 1 is paid."""
     fan, creator, call_id = UserId(uuid4()), UserId(uuid4()), CallId(uuid4())
     facts = CallFacts(
         call_id, str(call_id), Person(fan, "fan"), Person(creator, "creator"), PRICE, None, accepted_at, accepted_at + 1
@@ -109,7 +109,7 @@ async def _save(record: Any) -> bool:
 
 
 async def main(rooms: int, seconds: float) -> None:
-    """Blocks that fell due while the rooms were made are charged before the time is taken."""
+    """Print the figures. Blocks that fell due while the rooms were made are charged before the measurement."""
     actor, lateness = Actor(), Lateness()
     settle_memory()
     async with trio.open_nursery() as nursery:

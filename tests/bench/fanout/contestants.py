@@ -1,4 +1,4 @@
-"""The contestants: the command of each, built or installed on demand, or left out with a line that gives the reason."""
+"""The contestants: the command of each, which is built or installed on demand, or the reason why it is skipped."""
 
 import shutil
 import subprocess
@@ -24,12 +24,12 @@ SOCKETIO_ENVELOPE_BYTES = len('42["event",]')
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """A server: its port, and for some the number of members, follow the command."""
+    """A server; its port, and for some the number of members, follow the command."""
 
     name: str
     command: tuple[str, ...]
     path: str = "/"
-    envelope: bool = False  # events come in Socket.IO's packets
+    envelope: bool = False  # events are packets of Socket.IO
     takes_members: bool = False
 
     def event_bytes(self, members: int) -> int:
@@ -40,12 +40,12 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 async def build_drainer(scratch: Path) -> tuple[str, str | None]:
-    """The program in which all members are, or why there is none."""
+    """Build the program that runs all members. Return its path, or the reason if that failed."""
     return await _compile(SCRIPTS / "fanout_drain.c", scratch / "drain")
 
 
 async def open_peers(scratch: Path, wanted: Sequence[str], install_seconds: float) -> tuple[list[Peer], list[str]]:
-    """Those that can run here, in the order asked for, and why others cannot."""
+    """Return the contestants that can run here, in the order asked for, and the reasons for the others."""
     python = (sys.executable, str(SCRIPTS / "fanout.py"))
     found = {
         "ours": Peer("ours", (sys.executable, "-m", "tests.bench.fanout.ours")),
@@ -69,7 +69,7 @@ async def open_peers(scratch: Path, wanted: Sequence[str], install_seconds: floa
 
 
 async def _compile(source: Path, target: Path) -> tuple[str, str | None]:
-    """The program, or why it could not be built."""
+    """Compile a program. Return its path, or the reason if that failed."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return "", "there is no C compiler (cc or gcc) on this machine"
@@ -78,13 +78,13 @@ async def _compile(source: Path, target: Path) -> tuple[str, str | None]:
 
 
 async def _install_node(scratch: Path, install_seconds: float) -> tuple[str, str | None]:
-    """Our script beside the modules that it loads, or why there is none."""
+    """Install the modules of a script and return its path, or the reason if that failed."""
     script = shutil.copy(SCRIPTS / "fanout.js", scratch)
     return str(script), await trio.to_thread.run_sync(install_modules, scratch, MODULES, install_seconds)
 
 
 async def _run(command: list[str], seconds: float, what: str) -> str | None:
-    """Why it failed; None if it did not."""
+    """Run a command. Return the reason if it failed, else None."""
     with trio.move_on_after(seconds):
         done = await trio.run_process(
             command,

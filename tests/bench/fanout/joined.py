@@ -1,4 +1,4 @@
-"""Sessions of ours in a process: real connections, conversations and a real room's task, with rules that let all in.
+"""Idle sessions in a process: real connections, protocol and room task, with rules that admit every session.
 
 `python -m tests.bench.fanout.joined PORT`, until standard input ends.
 """
@@ -32,7 +32,7 @@ from tests.support.clients import SECRET
 
 
 class Lobby:
-    """A room's rules: whoever comes is a member."""
+    """Rules of a room that every session may join."""
 
     over = settled = False
 
@@ -61,7 +61,7 @@ async def _save(record: Any) -> bool:
 
 
 class Known:
-    """A database that knows whomever it is asked for, and nothing else."""
+    """A database in which every user exists, and nothing else."""
 
     async def fetchrow(self, query: str, user_id: UserId) -> dict[str, str]:
         return {"display_name": "somebody"}
@@ -69,13 +69,13 @@ class Known:
 
 def open_room(context: Context) -> None:
     facts = StreamFacts(RoomId(UUID(int=0)), CHANNEL, Person(UUID(int=1), "nobody"), "lobby", "public", None, None, 0)
-    room = context.room_factory.room(facts, cast(RoomRecovery, None))  # it does not crash
+    room = context.room_factory.room(facts, cast(RoomRecovery, None))  # this room never crashes
     room.ownership = Ownership(Trusted())
     context.registry.start(room, context.room_factory.task(room, Lobby(), 1, _save))
 
 
 async def main(port: int) -> None:
-    """A house without books."""
+    """Serve sessions without a ledger."""
     async with trio.open_nursery() as nursery:
         many_from_here = Settings(limits=LimitSettings(exempt=("127.0.0.1/32",)))
         context = Context(many_from_here, Secrets(jwt_secret=SECRET), cast(Postgres, Known()), nursery)

@@ -57,7 +57,7 @@ assert FRAME_BYTES[Encoding.JSON] == HEAD_BYTES + EVENT_BYTES
 
 
 class Connection:
-    """A member's connection, as a broadcast needs it."""
+    """A member's connection, as far as a broadcast needs it."""
 
     __slots__ = ("connection", "encoding", "send_queue")
 
@@ -67,7 +67,7 @@ class Connection:
         self.connection = self
 
     def is_member_of(self, fanout: Fanout) -> bool:
-        """All lines are members of the one room."""
+        """Return that every connection is a member of the one room."""
         return True
 
 
@@ -87,7 +87,7 @@ class Room:
         self._seq = FIRST_SEQ
 
     async def serve(self, sock: socket.socket, _: Admission) -> None:
-        """One accepted socket, a member until it is closed."""
+        """Serve one accepted socket as a member until it is closed."""
         settings, member_id = WebsocketSettings(), MemberId(uuid4())
         async with trio.open_nursery() as nursery:
             send_queue = SendQueue(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
@@ -106,7 +106,7 @@ class Room:
             nursery.cancel_scope.cancel()
 
     async def publish(self, events: int, events_a_write: int) -> None:
-        """Each write is with all members, or in their outboxes, before the next is begun."""
+        """Publish events; each write has reached all members or their send queues before the next begins."""
         for begun in range(0, events, events_a_write):
             for _ in range(min(events_a_write, events - begun)):
                 self._seq += 1
@@ -115,7 +115,7 @@ class Room:
             await self._idle.wait()
 
     async def publish_watched(self, events: int, events_a_write: int) -> list[float]:
-        """How late each block of another room was, in milliseconds."""
+        """Publish events, and return how late each block of another room was, in milliseconds."""
         late_ms: list[float] = []
         async with trio.open_nursery() as other_room:
             other_room.start_soon(_charge_blocks, late_ms)
@@ -133,7 +133,7 @@ class Room:
 
 
 async def _charge_blocks(late_ms: list[float]) -> None:
-    """A room's clock. Only what this process did meanwhile makes a block late, not what others had the core for."""
+    """Run another room's clock. Only this process's own work makes a block late, not other processes on its core."""
     while True:
         due_at, worked = trio.current_time() + BLOCK_SECONDS, time.thread_time()
         await trio.sleep_until(due_at)
@@ -141,7 +141,7 @@ async def _charge_blocks(late_ms: list[float]) -> None:
 
 
 async def main(port: int, encodings: Sequence[Encoding]) -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     settings = WebsocketSettings()
     async with trio.open_nursery() as nursery:
         room = Room(nursery, encodings)

@@ -1,4 +1,4 @@
-"""The result as a picture: a bar for each contestant's median and its spread on it, a block for each size of room."""
+"""Draws the result: a bar for each contestant's median with its spread, grouped by the size of the room."""
 
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape
@@ -13,7 +13,7 @@ Rows = Sequence[tuple[str, list[Turn]]]
 
 
 def draw(result: Result) -> str:
-    """An SVG document."""
+    """Return an SVG document."""
     lines: list[str] = []
     y = 0
     for members in sorted({turn.members for turn in result.runs}):

@@ -14,7 +14,7 @@ from tests.bench.fanout.room import Cores, started
 from tests.support.clients import token_of
 from tests.support.processes import free_ports
 
-FIRST = 200  # sessions after which all one-time and advance allocations are made
+FIRST = 200  # sessions after which the allocator has grown
 AT_ONCE = 64
 START_SECONDS_MAX = 20
 JOIN_SECONDS_MAX = 60
@@ -27,7 +27,7 @@ HANDSHAKE = (
 
 
 async def measure_quiet(sessions: int, rooms: int, clock_seconds: float, cores: Cores) -> Quiet:
-    """Each in a process of its own, one after the other."""
+    """Measure sessions and clocks, each in a process of its own, one after the other."""
     bare = Peer("trio-websocket", (sys.executable, str(SCRIPTS / "fanout.py"), "awaiting"))
     joined = Peer("sessions", (sys.executable, "-m", "tests.bench.fanout.joined"), path="/ws")
     return Quiet(
@@ -40,7 +40,7 @@ async def measure_quiet(sessions: int, rooms: int, clock_seconds: float, cores: 
 
 
 async def _run_clocks(rooms: int, seconds: float, cores: Cores) -> list[float]:
-    """Percent of a core, milliseconds late at the 99th percentile, and how many blocks."""
+    """Return the share of a core in percent, the late milliseconds at the 99th percentile, and the number of blocks."""
     command = [sys.executable, "-m", "tests.bench.fanout.clocks", str(rooms), str(seconds)]
     async with started(command, "clocks", cores.server) as process:
         return await process.read("CLOCKS", seconds + CLOCKS_SECONDS_MAX)
@@ -71,7 +71,7 @@ class _IdleConnections:
         self._streams: list[trio.SocketStream] = []
 
     async def grow(self, by: int) -> None:
-        """Until all are joined, and the server is at rest."""
+        """Open more connections; return once all have joined and the server is idle."""
         limit = trio.CapacityLimiter(AT_ONCE)
         with trio.fail_after(JOIN_SECONDS_MAX):
             async with trio.open_nursery() as joining:
@@ -101,7 +101,7 @@ async def _receive_until(stream: trio.SocketStream, word: bytes) -> None:
 
 
 def _frame(command: dict[str, str]) -> bytes:
-    """A client's text frame, masked with zeros."""
+    """Return a client's text frame, masked with zeros."""
     payload = msgspec.json.encode(command)
     length = len(payload)
     head = bytes((0x81, 0x80 | length)) if length < 126 else b"\x81\xfe" + length.to_bytes(2, "big")
@@ -109,7 +109,7 @@ def _frame(command: dict[str, str]) -> bytes:
 
 
 def _bytes(pid: int) -> int:
-    """Of memory that is the process's own."""
+    """Return the bytes of the process's own memory."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""All turns of a run, and the ratios they come to: each round's own, so that a slow minute weighs on both sides."""
+"""The turns of a run and their ratios; each ratio compares turns of one round, so that a slow minute affects both."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,14 +17,14 @@ class Turn(msgspec.Struct):
     members: int
     events_a_write: int
     deliveries: int
-    bytes: int  # of frames, as the members counted them
-    seconds: float  # from before the first event to when the last member has the last one
+    bytes: int  # of frames, as counted by the members
+    seconds: float  # from before the first event until the last member has received the last one
     server_us: float
-    drainer_us: float  # of the process in which all members are
-    kept_waiting: float  # the part of the turn in which the server was ready, and others had its core
-    deliveries_a_read: float  # more than one where the members did not keep up, or events fell together
+    drainer_us: float  # of the process that runs all members
+    kept_waiting: float  # the part of the turn in which the server was ready while other processes had its core
+    deliveries_a_read: float  # more than one if the members did not keep up, or if several events shared a write
     round: int = 0
-    load: float = 0  # of the machine in the minute before, others included
+    load: float = 0  # of the machine in the minute before, other programs included
 
     @property
     def per_second(self) -> float:
@@ -76,13 +76,13 @@ class Result(msgspec.Struct):
     ratio_spreads: dict[str, Spread]
     speed_ratios: dict[str, float]
     cores: int
-    shared_core: bool  # the server and the members had to share one
+    shared_core: bool  # whether server and members had to share a core
     skipped: list[str]
     runs: list[Turn]
 
 
 OURS = "ours"
-LEAST = {"c": 0.85, "ws": 1.45, "socketio": 1.9}  # their CPU time over ours, one event a write
+LEAST = {"c": 0.85, "ws": 1.45, "socketio": 1.9}  # their CPU time over ours, at one event per write
 SIZES = (1000, 5000)
 MOST = {"kb_per_session": 20.0, "clocks_core_percent": 10.0, "clocks_p99_ms": 20.0}
 DELAY_MOST_MS = 20.0  # of a block in another room, by one broadcast to 5,000
@@ -117,12 +117,12 @@ def result_of(
 
 
 def of(turns: Sequence[Turn], figure: Callable[[Turn], float]) -> Spread:
-    """Least, median and most of a figure."""
+    """Return the least, the median and the greatest of a figure."""
     return spread([figure(turn) for turn in turns])
 
 
 def grouped(turns: Sequence[Turn]) -> dict[tuple[int, str, int], list[Turn]]:
-    """The rounds of each contestant: by members, name and events a write."""
+    """Return the rounds of each contestant by members, name and events per write."""
     groups: dict[tuple[int, str, int], list[Turn]] = {}
     for turn in turns:
         groups.setdefault((turn.members, turn.contestant, turn.events_a_write), []).append(turn)

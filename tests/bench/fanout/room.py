@@ -1,4 +1,4 @@
-"""A room that is open for a whole run: a server on its core, and all its members in one process on another."""
+"""Runs a room that stays open for a whole run: the server on one core, and all its members in a process on another."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ class Cores(msgspec.Struct, frozen=True):
 
 
 def choose_cores() -> Cores:
-    """The first two that we may use; with only one, both share it."""
+    """Return the first two cores that this process may use; if it has only one, both are that one."""
     usable = sorted(os.sched_getaffinity(0))
     return Cores(usable[0], usable[-1] if len(usable) < 2 else usable[1])
 
@@ -53,7 +53,7 @@ class LineProcess:
         await self._process.stdin.send_all(order.encode() + b"\n")
 
     async def read(self, word: str, seconds: float) -> list[float]:
-        """The figures after this word. Raises RuntimeError if something else comes, or nothing in time."""
+        """Return the figures behind this word. Raises RuntimeError for another word, or if none arrives in time."""
         line = ""
         with trio.move_on_after(seconds):
             line = await self._read_line()
@@ -83,7 +83,7 @@ class OpenRoom:
         self._drainer = drainer
 
     async def turn(self, events: int, events_a_write: int = 1) -> Turn:
-        """Send events to all members; each of them must hear every one. Raises RuntimeError if one does not."""
+        """Send events to all members, each of whom must receive every one. Raises RuntimeError if one does not."""
         await self._drainer.write(str(events))
         await self._drainer.read("READY", TURN_SECONDS_MAX)
         server, drainer = spent(self._server.pid), spent(self._drainer.pid)
@@ -109,7 +109,7 @@ class OpenRoom:
         )
 
     async def delay(self, events: int) -> Delay:
-        """How late blocks of another room of ours are meanwhile."""
+        """Return how late blocks of another room of ours are during a broadcast."""
         await self._drainer.write(str(events))
         await self._drainer.read("READY", TURN_SECONDS_MAX)
         await self._server.write(f"{events} 1 {WATCHED}")
@@ -119,14 +119,14 @@ class OpenRoom:
         return Delay(self.members, p99_ms, most_ms)
 
     async def see_nothing_more(self) -> None:
-        """The drainer refuses an order after more frames than were asked for."""
+        """Check that no member receives another frame; the members' process refuses a turn after unexpected frames."""
         await self._drainer.write("0")
         await self._drainer.read("READY", TURN_SECONDS_MAX)
 
 
 @asynccontextmanager
 async def open_room(peer: Peer, members: int, drainer: str, cores: Cores) -> AsyncIterator[OpenRoom]:
-    """A server, and members that have joined it, until the block is left."""
+    """Yield a server with members that have joined its room."""
     port = str(free_ports(1)[0])
     command = [*peer.command, port, *([str(members), str(EVENT_BYTES)] if peer.takes_members else [])]
     joining = [drainer, port, peer.path, str(members), str(int(peer.envelope))]
@@ -141,7 +141,7 @@ async def open_room(peer: Peer, members: int, drainer: str, cores: Cores) -> Asy
 
 @asynccontextmanager
 async def started(command: list[str], name: str, core: int) -> AsyncIterator[LineProcess]:
-    """A process on one core, killed at the end."""
+    """Yield a process that is bound to one core; it is killed at the end."""
     process = await trio.lowlevel.open_process(
         command,
         stdin=subprocess.PIPE,
@@ -159,10 +159,10 @@ async def started(command: list[str], name: str, core: int) -> AsyncIterator[Lin
 
 
 class Spent(NamedTuple):
-    """Seconds of all threads of a process so far."""
+    """The seconds of all threads of a process so far."""
 
     running: float
-    kept_waiting: float  # ready to run, while others had the core
+    kept_waiting: float  # ready to run while other processes had the core
 
 
 def spent(pid: int) -> Spent:
@@ -173,6 +173,6 @@ def spent(pid: int) -> Spent:
 def _thread_ns(thread: Path) -> tuple[int, int]:
     try:
         running, waiting, _ = (thread / "schedstat").read_text().split()
-    except FileNotFoundError:  # an idle worker of a pool is gone meanwhile
+    except FileNotFoundError:  # an idle worker of a pool has ended
         return 0, 0
     return int(running), int(waiting)

@@ -1,4 +1,4 @@
-"""The result as a person reads it: contestants, ratios, and which targets hold."""
+"""Prints the result as a table: contestants, ratios, and the targets that hold."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ def title_of(name: str, events_a_write: int) -> str:
 
 
 def in_order(result: Result, members: int) -> list[tuple[str, list[Turn]]]:
-    """Titles and turns of one size of room: the limit, ours, then the others."""
+    """Return the titles and turns of one size of room: the limit, ours, then the others."""
     groups = grouped([turn for turn in result.runs if turn.members == members])
     names = list(TITLES)
     order = sorted(groups, key=lambda group: (names.index(group[1]), group[2]))

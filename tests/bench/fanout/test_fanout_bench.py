@@ -1,4 +1,4 @@
-"""The bench keeps working: one small round of ours and of the limit, and what its figures come to."""
+"""The bench still works: one small round of ours and of the limit, and their figures."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ from tests.bench.fanout.ours import EVENT_BYTES, HEAD_BYTES
 from tests.bench.fanout.result import TARGETS, Result, Turn, result_of
 from tests.support.processes import ROOT, environment
 
-SMALL_RUN_SECONDS = 120  # at the very most, on a machine that does other things
+SMALL_RUN_SECONDS = 120  # at most, on a busy machine
 MEMBERS = 100
 
 
@@ -39,7 +39,7 @@ def test_a_small_round_reaches_every_member_and_saves_its_figures(tmp_path: Path
 
 def test_a_ratio_is_the_median_of_the_rounds_own() -> None:
     costs = {"ours": (2, 4, 1), "c": (1, 1, 1)}
-    speeds = {"ours": 30, "c": 100}  # while others had the cores
+    speeds = {"ours": 30, "c": 100}  # while other processes had the cores
     turns = [turn(name, round_no, costs[name][round_no], speeds[name]) for round_no in range(3) for name in costs]
     turns.append(turn("ours", 0, 0.1, 1000, events_a_write=10))
     result = result_of(turns, [], None, cores=2, shared_core=False, skipped=[])

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-# Of each kind so many in ten: reads as a client makes them while its user looks around, and a tip now and then.
+# The share of each kind in ten requests: reads as a client makes them while its user browses, and some tips.
 MIX = ("me", "me", "wallet", "wallet", "ledger", "ledger", "streams", "streams", "tip", "tip")
 READS = {"me": "/api/me", "wallet": "/api/wallet", "ledger": "/api/wallet/ledger", "streams": "/api/streams"}
 KINDS = tuple(dict.fromkeys(MIX))
@@ -26,7 +26,7 @@ LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One connection: who asks, and whom they tip."""
+    """One connection: its user's token, and the creator whom they tip."""
 
     token: str
     creator_id: str
@@ -42,7 +42,7 @@ class Answers(msgspec.Struct, frozen=True):
     """The answers to all clients; milliseconds from the request to the last byte of its answer."""
 
     ms: dict[str, list[float]]
-    errors: dict[str, int]  # by kind and status, or what happened to the connection
+    errors: dict[str, int]  # by kind and status, or by the error of the connection
     seconds: float
     cpu_seconds: float
 
@@ -53,7 +53,7 @@ class Asked(NamedTuple):
 
 
 async def ask_all(workload: Workload) -> Answers:
-    """Everybody at once, each in a closed loop: the next request follows the answer."""
+    """Let all members send requests at once, each in a closed loop: the next request follows the answer."""
     ms: dict[str, list[float]] = {kind: [] for kind in KINDS}
     errors: Counter[str] = Counter()
     began, cpu = time.perf_counter(), _cpu_seconds()
@@ -98,7 +98,7 @@ def _requests(number: int, member: Member) -> Iterator[Asked]:
 
 
 async def _status(reader: asyncio.StreamReader) -> int:
-    """Of one answer, read to its end."""
+    """Read one answer to its end; return its status."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = LENGTH.search(head)
     assert length is not None, head

@@ -13,8 +13,8 @@ from tests.support.lifeline import tied
 from tests.support.processes import ROOT
 
 SAMPLES_A_SECOND = 200
-LEAST_PERCENT = 1.0  # below, a line would be noise
-# Where threads wait for work; py-spy takes them for running where it cannot see what the system does.
+LEAST_PERCENT = 1.0  # a smaller share is noise
+# Where threads wait for work; py-spy counts them as running if it cannot read the state of the system.
 WAITING = {"WorkerThread._work", "EpollIOManager.get_events"}
 PY_SPY = Path(sys.executable).with_name("py-spy")
 PAGE = Path(__file__).with_suffix(".md")
@@ -31,14 +31,14 @@ class Frame(NamedTuple):
 
 
 class Profile:
-    """Samples of the stacks of one process, while it runs and does not wait."""
+    """Samples the stacks of one process while it runs and does not wait."""
 
     def __init__(self) -> None:
         self._stacks: Counter[tuple[Frame, ...]] = Counter()
 
     @contextmanager
     def watching(self, pid: int, seconds: float) -> Iterator[None]:
-        """Sample meanwhile, for so many seconds. Raises CalledProcessError where the system does not allow it."""
+        """Sample for so many seconds. Raises CalledProcessError if the system does not allow it."""
         with tempfile.NamedTemporaryFile(suffix=".txt") as out:
             how = ["--format", "raw", "--function", "--full-filenames", "--rate", str(SAMPLES_A_SECOND)]
             words = [str(PY_SPY), "record", "--pid", str(pid), "--duration", str(int(seconds)), "--output", out.name]
@@ -52,7 +52,7 @@ class Profile:
                 self._add(tuple(map(_frame, stack.split(";"))), int(count))
 
     def write(self, requests_per_second: float) -> None:
-        """The page, as a person reads it."""
+        """Write the profile as a Markdown page."""
         total = self._stacks.total()
         lines = [
             "# What the server does for its requests",
@@ -92,7 +92,7 @@ def _table(title: str, counts: Counter[str], total: int) -> list[str]:
 
 
 def _frame(text: str) -> Frame:
-    """Of `function (/path/of/module.py:12)`, the line being the function's first."""
+    """Parse `function (/path/of/module.py:12)`; the line is the function's first."""
     function, _, place = text.rstrip(")").rpartition(" (")
     path, _, _ = place.partition(":")
     if path.startswith(f"{ROOT}/"):

@@ -8,7 +8,7 @@ from tests.bench.report import open_console, right
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """CPU is of one core; `kept_waiting` is the share of the time in which the server could run, and others did."""
+    """CPU is of one core; `kept_waiting` is the share of time in which the server was ready and other processes ran."""
 
     connections: int
     seconds: float

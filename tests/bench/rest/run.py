@@ -1,8 +1,8 @@
-"""Measures the REST surface under a crowd that stays connected: `python -m tests.bench.rest`.
+"""Measures the REST surface with clients that stay connected: `python -m tests.bench.rest`.
 
 200 connections that are kept, each in a closed loop, read and tip for a minute: `GET /me`, `/wallet`, `/wallet/ledger`
-and `/streams`, and `POST /tips/send` under keys. The server has one core and the crowd another; PostgreSQL runs on
-whichever is free. No request may fail; each tip that was answered must be in the books, and no other.
+and `/streams`, and `POST /tips/send` under keys. The server has one core and the clients another; PostgreSQL runs on
+whichever is free. No request may fail; each tip that was answered must be booked, and no other.
 """
 
 import os
@@ -36,22 +36,22 @@ from tests.support.processes import ROOT, environment, run_command
 CONNECTIONS = 200
 SECONDS = 60.0
 QUICK_SECONDS = 3.0
-STREAMS = 20  # as many as a page of the list shows; each creator has one
+STREAMS = 20  # as many as a page of the list has; each creator has one
 TOKEN_SECONDS = 3600
-ANSWER_SECONDS_MAX = 30.0  # after the time is up; more than the server takes for any request
+ANSWER_SECONDS_MAX = 30.0  # after the end of the run; more than the server takes for any request
 TIPS_BOOKED = "SELECT count(*) AS n FROM journal WHERE kind = 2"
 
 
 def main(
     *, quick: bool = False, seconds: float | None = None, connections: int = CONNECTIONS, profile: bool = False
 ) -> int:
-    """Ask as a crowd does; print how many requests a second were answered, and how long each kind took.
+    """Run the clients; print how many requests a second were answered, and how long each kind took.
 
     Args:
         quick: A few seconds.
-        seconds: How long the crowd asks.
-        connections: How many people ask, each over a connection of their own.
-        profile: Also watch with py-spy what the server does meanwhile, which slows it, and write `profile.md`.
+        seconds: How long the clients send requests.
+        connections: How many clients send requests, each over a connection of its own.
+        profile: Also sample the server with py-spy, which slows it, and write `profile.md`.
     """
     raise_file_limit()
     result = run(seconds or (QUICK_SECONDS if quick else SECONDS), connections, Profile() if profile else None)
@@ -60,7 +60,7 @@ def main(
 
 
 def run(seconds: float, connections: int, profile: Profile | None = None) -> Result:
-    """From an empty data directory to books that are checked."""
+    """Run once, from an empty data directory to an audited ledger."""
     with tempfile.TemporaryDirectory(prefix="halfminute-bench-") as folder:
         server = Server(Path(folder) / "house")
         with server:
@@ -75,7 +75,7 @@ def run(seconds: float, connections: int, profile: Profile | None = None) -> Res
 
 
 async def _invite(server: Server, connections: int) -> list[Member]:
-    """Fans with tokens, and creators with a stream each whom they tip."""
+    """Add fans with tokens, and creators with a stream each, whom they tip."""
     fans = [UserId(new_uuid()) for _ in range(connections)]
     creators = [UserId(new_uuid()) for _ in range(STREAMS)]
     address = await find_running(server.data_dir)
@@ -129,13 +129,13 @@ def _measure(server: Server, workload: Workload, profile: Profile | None) -> Res
 
 
 def _pin(server: Server, cores: Cores) -> None:
-    """The server with all its threads; PostgreSQL, which was started before, runs anywhere."""
+    """Bind the server's threads to its core; PostgreSQL, which was started before, runs anywhere."""
     for thread in Path(f"/proc/{server.pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {cores.server})
 
 
 def _ask(workload: Workload, cores: Cores) -> Answers:
-    """Through a process of the crowd's own, which shares no core with the server where there are two."""
+    """Run the clients in a process of their own, which shares no core with the server if there are two."""
     asked = subprocess.run(
         [sys.executable, "-m", "tests.bench.rest.clients"],
         input=msgspec.json.encode(workload) + b"\n",

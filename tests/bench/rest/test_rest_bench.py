@@ -1,4 +1,4 @@
-"""The bench keeps working: one small run of it, and what it must not pass over."""
+"""The bench still works: one small run of it, and the failures that it must report."""
 
 import msgspec
 import pytest

@@ -2,8 +2,8 @@
 
 1, 16 and 64 fans in a closed loop tip one creator's live stream, with viewers in it, over the websocket: alone, beside
 calls whose blocks are spread evenly, and beside the same calls when all their blocks fall due at the same moment. The
-server has one core and all clients another; PostgreSQL runs on whichever is free. The pace that a session is held to
-(websocket.messages_per_second) is lifted: one fan in a closed loop says more than a person does.
+server has one core and all clients another; PostgreSQL runs on whichever is free. The limit of messages of a session
+(websocket.messages_per_second) is raised: a fan in a closed loop sends more than a person does.
 """
 
 import os
@@ -36,12 +36,12 @@ from tests.support.processes import run_command
 
 ANY_PACE = {"HALFMINUTE_WEBSOCKET_MESSAGES_PER_SECOND": "50000", "HALFMINUTE_WEBSOCKET_MESSAGES_BURST": "50000"}
 SWEEP_FANS = 16
-SPARE_SECONDS = 4.0  # to open a stream, and to see that everybody has heard everything
+SPARE_SECONDS = 4.0  # to open a stream, and to check that every member has received every tip
 EARNED = "SELECT lifetime_earned FROM wallets WHERE id = $1"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much of everything."""
+    """The size of a run: fans, calls and seconds."""
 
     fans: tuple[int, ...]
     turn_seconds: float
@@ -52,12 +52,12 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def sweep_seconds(self) -> float:
-        """In which every call has a block, also one whose block was ahead of the others' by almost its length."""
+        """Return the time in which every call has a block, even one whose block is due almost a whole block earlier."""
         return 2 * self.block_seconds + 1
 
     @property
     def call_seconds(self) -> float:
-        """Long enough for all turns beside calls."""
+        """Return a length of the calls that is enough for all turns beside them."""
         return (self.turn_seconds + SPARE_SECONDS) * len(self.fans)
 
 
@@ -66,14 +66,14 @@ QUICK = Plan((1, SWEEP_FANS), turn_seconds=1, calls=40, block_seconds=2, ramp_se
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn, before it is known what the calls heard meanwhile."""
+    """A turn before the lateness of the calls' blocks is known."""
 
     fans: int
     beside: Beside
     began_at: float
     ended_at: float
     trips: list[RoundTrip]
-    tips: int  # in all, those that were not measured included
+    tips: int  # of the whole turn, including tips that were not measured
     deliveries: int
     used: Cost
     server: Spent
@@ -105,7 +105,7 @@ def main(
 
 
 def run(plan: Plan) -> Result:
-    """From an empty data directory to books that are checked."""
+    """Run once, from an empty data directory to an audited ledger."""
     raise_file_limit()
     cores = choose_cores()
     with tempfile.TemporaryDirectory(prefix="halfminute-bench-") as folder:
@@ -131,7 +131,7 @@ def run(plan: Plan) -> Result:
 
 
 def _pin(server: Server, cores: Cores) -> None:
-    """The server with all its threads here, we and the crowd there; PostgreSQL, which was started before, anywhere."""
+    """Bind the server's threads to one core and all clients to the other; PostgreSQL, started before, runs anywhere."""
     for thread in Path(f"/proc/{server.pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {cores.server})
     os.sched_setaffinity(0, {cores.drainer})
@@ -158,7 +158,7 @@ async def _run(plan: Plan, server: Server) -> list[Turn]:
 
 
 class _Tips:
-    """The fans of all turns, and what their creators must have earned."""
+    """The fans of all turns, and the tips that their creators must have earned."""
 
     def __init__(self, plan: Plan, server: Server, postgres: Postgres) -> None:
         self._plan = plan
@@ -171,7 +171,7 @@ class _Tips:
         await add_users(self._postgres, self._fans, [])
 
     async def turn(self, fans: int, beside: Beside, seconds: float) -> Measured:
-        """A stream of its own. Raises AssertionError unless every member heard all and the books say the same."""
+        """Run a turn in a new stream. Raises AssertionError unless members and ledger have every tip once."""
         url, secret = f"ws://127.0.0.1:{self._server.websocket_port}/ws", self._server.jwt_secret()
         async with open_tip_room(self._rest, url, secret, self._fans[:fans], self._plan.viewers) as room:
             before, server, began_at = self._cost(), spent(self._server.pid), time.time()

@@ -1,4 +1,4 @@
-"""Calls that are billed while tips are measured: a crowd in a process of its own, and what it heard."""
+"""Holds calls that are billed while tips are measured, in a process of their own, and collects what they received."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,12 +14,12 @@ from tests.load import client_pool
 from tests.load.client_pool import Milestone, Phase, Report
 from tests.load.setup import Server, add_users, read_lines, start_client_pool
 
-SPARE_SECONDS = 4.0  # of the talk, after the last turn
-PHASE_SECONDS_MAX = 600.0  # ten thousand sessions and five thousand calls take a minute each, on a free machine
+SPARE_SECONDS = 4.0  # of the calls, after the last turn
+PHASE_SECONDS_MAX = 600.0  # ten thousand sessions and five thousand calls take a minute each on an idle machine
 
 
 class PostedBlock(NamedTuple):
-    """A block as a fan was told of it (unix seconds of this machine), and how late the server says it was."""
+    """A block as a fan received it (unix seconds of this machine), and how late it was by the server's clock."""
 
     due_at: float
     booked_at: float
@@ -27,7 +27,7 @@ class PostedBlock(NamedTuple):
 
 
 class Times(Protocol):
-    """How long everything lasts."""
+    """The length of each phase in seconds."""
 
     @property
     def block_seconds(self) -> int: ...
@@ -58,7 +58,7 @@ class Calls:
         assert not self._event(phase).is_set(), f"{phase} began before the turns were over"
 
     async def end(self) -> list[PostedBlock]:
-        """Every block of which it is known how late it was; AssertionError if a call heard what it should not."""
+        """Return every block whose lateness is known. Raises AssertionError if a call received an unexpected event."""
         await self.reached("ended")
         faults = [fault for call in self._report.calls for party in (call.fan, call.creator) for fault in party.faults]
         assert not faults, faults[:5]
@@ -70,7 +70,7 @@ class Calls:
         ]
 
     async def follow(self, stdout: trio.abc.ReceiveStream) -> None:
-        """Until the crowd has told all."""
+        """Read milestones until the report arrives."""
         async for line in read_lines(stdout):
             message = msgspec.json.decode(line, type=Milestone | Report)
             if isinstance(message, Report):
@@ -85,7 +85,7 @@ class Calls:
 
 @asynccontextmanager
 async def hold_calls(server: Server, postgres: Postgres, count: int, times: Times) -> AsyncIterator[Calls]:
-    """Rung evenly over the ramp; after the talk each fan pauses, so that all blocks fall due at the same moment."""
+    """Ring evenly over the ramp; later each fan pauses, so that all blocks fall due at the same moment."""
     pairs = [(new_uuid(), new_uuid()) for _ in range(count)]
     await add_users(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
     plan = client_pool.Plan(

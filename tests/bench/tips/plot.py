@@ -1,4 +1,4 @@
-"""The result as a picture: for each turn how many tips a second, and how long half and 99 of 100 of them took."""
+"""Draws the result: for each turn the tips a second, and how long half and 99 of 100 of them took."""
 
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape
@@ -17,7 +17,7 @@ FIGURES: Sequence[tuple[str, Callable[[Turn], float | None]]] = (
 
 
 def draw(result: Result) -> str:
-    """An SVG document."""
+    """Return an SVG document."""
     lines: list[str] = []
     y = 0
     for title, figure in FIGURES:

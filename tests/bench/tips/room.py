@@ -1,4 +1,4 @@
-"""A live stream with those who listen and those who tip, one tip after the other, all of them at little cost."""
+"""A live stream with viewers and with fans who send one tip after the other, at little CPU time."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,26 +19,26 @@ TIP_TOKENS = 1
 TOKEN_SECONDS = 2 * 3600
 RATE_TOKENS_PER_MIN = 60
 CONNECTED_AT_ONCE = 16
-WARM_UP_TIPS = 20  # of each fan: the first few are no measure
-SETTLE_SECONDS = 20.0  # for what is on its way when the fans stop
+WARM_UP_TIPS = 20  # of each fan: the first few are not representative
+SETTLE_SECONDS = 20.0  # for events that are under way when the fans stop
 LOOK_SECONDS = 0.01
 
 
 class TipHead(Head, rename="camel"):
-    """Of a tip, whose it was as well: a fan writes its name into the message."""
+    """The start of a tip's event with its sender: a fan writes its name into the message."""
 
     message: str | None = None
 
 
 class RoundTrip(msgspec.Struct, frozen=True, array_like=True):
-    """When a tip was sent (unix seconds), and how long it took to be heard by who sent it."""
+    """When a tip was sent (unix seconds), and how long it took until its sender received the event."""
 
     sent_at: float
     ms: float
 
 
 class Viewer(PassiveMember):
-    """Hears every tip, and counts them."""
+    """A member that receives and counts every tip."""
 
     __slots__ = ("tips",)
 
@@ -53,7 +53,7 @@ class Viewer(PassiveMember):
 
 
 class Fan(Viewer):
-    """Sends a tip, waits until it hears of it, and sends the next."""
+    """Sends a tip, waits until it receives its event, and sends the next."""
 
     __slots__ = ("_message", "_name", "_sent_at", "round_trips", "sent", "tipping", "waits")
 
@@ -61,7 +61,7 @@ class Fan(Viewer):
         super().__init__(passive_members, token)
         self.sent = 0
         self.tipping = False
-        self.waits = False  # for a tip of its own
+        self.waits = False  # for its own tip
         self.round_trips: list[RoundTrip] = []
         self._name = name
         self._message = ""
@@ -90,7 +90,7 @@ class Fan(Viewer):
 
 
 class TipRoom:
-    """Everybody in one live stream."""
+    """All members of one live stream."""
 
     def __init__(self, creator: UserId, viewers: Sequence[Viewer], fans: Sequence[Fan], counts: LoadCounts) -> None:
         self.creator = creator
@@ -99,7 +99,7 @@ class TipRoom:
         self._counts = counts
 
     async def tip(self, seconds: float) -> list[RoundTrip]:
-        """All fans for so long; every member has then heard every tip, once and in order, or AssertionError."""
+        """Let all fans tip for so long. Raises AssertionError unless each member received each tip once, in order."""
         for fan in self.fans:
             fan.begin()
         await _wait_until(self._all_warm)
@@ -115,12 +115,12 @@ class TipRoom:
 
     @property
     def deliveries(self) -> int:
-        """Of tips, at every member."""
+        """Return the number of tips received by all members together."""
         return self.tips * (len(self._viewers) + len(self.fans))
 
     @property
     def tips(self) -> int:
-        """Tips that were sent so far."""
+        """Return the number of tips sent so far."""
         return sum(fan.sent for fan in self.fans)
 
     def _all_warm(self) -> bool:
@@ -133,7 +133,7 @@ class TipRoom:
 
     def _check(self) -> None:
         for member in (*self._viewers, *self.fans):
-            assert member.tips == self.tips, f"{member.tips} of {self.tips} tips were heard by one of the members"
+            assert member.tips == self.tips, f"{member.tips} of {self.tips} tips were received by one of the members"
             assert (member.position.lost, member.position.doubled) == (0, 0), member.position.first_fault
         assert not any(fan.waits for fan in self.fans)
 
@@ -142,7 +142,7 @@ class TipRoom:
 async def open_tip_room(
     rest: RestClient, url: str, secret: str, fans: Sequence[UserId], viewers: int
 ) -> AsyncIterator[TipRoom]:
-    """A new creator goes live, and everybody joins; at the end the stream ends."""
+    """Let a new creator go live and all members join; at the end the stream ends."""
 
     def token_of(user_id: UserId) -> str:
         return issue_token(secret, user_id, ttl_seconds=TOKEN_SECONDS, now=time.time())
@@ -157,7 +157,7 @@ async def open_tip_room(
         passive_members = PassiveMembers(url, Encoding.JSON, counts, nursery, TipHead)
         nursery.start_soon(passive_members.run)
         listening = [Viewer(passive_members, token_of(UserId(new_uuid()))) for _ in range(viewers)]
-        # The stream is in the name, or the same fan's key would be the one of an earlier stream's tip.
+        # The stream is part of the name, since a key of the same fan in an earlier stream would be the same.
         tipping = [Fan(passive_members, token_of(fan), f"{channel} {number}") for number, fan in enumerate(fans)]
         await _join_all([*listening, *tipping], channel)
         yield TipRoom(creator, listening, tipping, counts)

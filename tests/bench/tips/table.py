@@ -1,4 +1,4 @@
-"""The result as a person reads it: each turn, and which targets hold."""
+"""Prints the result as a table: each turn, and the targets that hold."""
 
 from rich.table import Table
 

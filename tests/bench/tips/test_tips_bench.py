@@ -1,4 +1,4 @@
-"""The bench keeps working: one small run of it, calls included, and what its figures come to."""
+"""The bench still works: one small run of it with calls, and its figures."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.bench.tips.result import TARGETS, Result, during, figures_of, sweeps
 from tests.bench.tips.result import Turn as TipTurn
 from tests.support.processes import ROOT, environment
 
-SMALL_RUN_SECONDS = 120  # at the very most, on a machine that does other things
+SMALL_RUN_SECONDS = 120  # at most, on a busy machine
 
 
 def test_a_small_run_hears_every_tip_beside_calls_and_saves_its_figures(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Runs inside a server that is started with this directory on PYTHONPATH: changes the world that it sees.
+"""Runs inside a server that is started with this directory on PYTHONPATH: changes its wall clock and its log's disk.
 
-A file of nine bytes, named by WORLD_FILE, says by how many seconds the wall clock is set wrong (a double),
-and whether the disk of the log is full (a byte). The true clock cannot be set by a test, and neither can a disk be
-filled: other processes have them too.
+A file of nine bytes, named by WORLD_FILE, holds the seconds by which the wall clock is wrong (a double), and whether
+the disk of the log is full (a byte). A test can neither set the true clock nor fill a disk, since other processes
+use them too.
 """
 
 import errno
@@ -35,4 +35,4 @@ if "WORLD_FILE" in os.environ:
         return _write(descriptor, data)
 
     time.time, time.time_ns = _set_time, _set_time_ns
-    os.write = _write_unless_full  # type: ignore[assignment]  # reason: any buffer will do, here as there
+    os.write = _write_unless_full  # type: ignore[assignment]  # reason: any buffer is accepted, as by the original

@@ -64,7 +64,7 @@ async def honest_pair(server: ServerProcess) -> AsyncIterator[None]:
     for room, received in figures.items():
         print(f"honest {room}: {received}")
         assert received.lost_or_doubled == []
-        assert received.due - received.received <= UNDER_WAY, "what was not heard is on its way"
+        assert received.due - received.received <= UNDER_WAY, "events that were not received are under way"
 
 
 def _vitals(server: ServerProcess) -> Vitals:

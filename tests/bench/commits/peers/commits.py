@@ -64,7 +64,7 @@ class Bench:
 
     async def run(self) -> dict[str, Any]:
         together = range(self._order["concurrency"])
-        await asyncio.gather(*(self._bill() for _ in together))  # connects, and prepares
+        await asyncio.gather(*(self._bill() for _ in together))  # connects and prepares its statements
         cpu, started = time.process_time(), time.perf_counter()
         await asyncio.gather(*(self._work(started + self._order["seconds"]) for _ in together))
         return {

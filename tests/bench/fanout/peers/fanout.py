@@ -21,7 +21,7 @@ EVENT_BYTES = 200
 
 
 class Messages:
-    """Events of one size, each with its own number."""
+    """Builds events of one size, each with its own number."""
 
     def __init__(self) -> None:
         self._seq = 1_000_000  # always seven digits
