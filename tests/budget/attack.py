@@ -17,7 +17,7 @@ from tests.server.gateway.test_unauthenticated import frame_of
 
 ATTACKER = ("127.0.0.2", 0)
 SOCKETS_MAX = 2_500
-WAIT_SECONDS = 0.2  # for an answer that may not come
+WAIT_SECONDS = 0.2  # for an answer that may not arrive
 # Errors of the client when the server refuses an attack.
 REFUSED = (OSError, EOFError, WebSocketException, KeyError, StopIteration)
 
@@ -101,7 +101,7 @@ def parked(target: Target) -> None:
 
 @contextmanager
 def session(target: Target, resume: Json | None = None) -> Iterator[ClientConnection]:
-    """A websocket whose session is open; it is cut, not closed, so that the session can be resumed."""
+    """Yield a websocket with an open session; it is cut, not closed, so that the session can be resumed."""
     sock = dial(target.websocket)
     sock.settimeout(None)
     websocket = connect(
@@ -118,7 +118,7 @@ def session(target: Target, resume: Json | None = None) -> Iterator[ClientConnec
 
 
 def answer(websocket: ClientConnection, kind: str) -> Json:
-    """The next event of this kind. Raises TimeoutError, ConnectionClosed."""
+    """Return the next event of this kind. Raises TimeoutError, ConnectionClosed."""
     while (event := json.loads(websocket.recv(WAIT_SECONDS)))["type"] != kind:
         pass
     found: Json = event
@@ -126,7 +126,7 @@ def answer(websocket: ClientConnection, kind: str) -> Json:
 
 
 def commands(target: Target, *payloads: Json, sockets: int = 4) -> None:
-    """As fast as they can be sent, over a few websockets at once."""
+    """Send commands as fast as possible, over a few websockets at once."""
     with ExitStack() as stack, suppress(*REFUSED):
         websockets = [stack.enter_context(session(target)) for _ in range(sockets)]
         for websocket in websockets:
@@ -164,7 +164,7 @@ def pauses(target: Target) -> None:
 
 
 def resumes(target: Target) -> None:
-    """A session that is cut and resumed again and again."""
+    """Cut and resume a session again and again."""
     resume: Json | None = None
     with suppress(*REFUSED):
         for _ in range(20):
@@ -177,7 +177,7 @@ def resumes(target: Target) -> None:
 
 
 def rings(target: Target) -> None:
-    """Ring and cancel, ring and cancel."""
+    """Ring and cancel again and again."""
     with suppress(OSError), dial(target.http) as sock:
         sock.sendall(posted(target, "/api/calls/init", json.dumps({"creatorId": target.creator_id}).encode()))
         rung = sock.recv(65_536).partition(b"\r\n\r\n")[2]

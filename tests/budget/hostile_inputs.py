@@ -10,14 +10,14 @@ from tests.budget.largest import SOMEBODY, largest
 from tests.support.json_schema import Json, resolve
 
 BODY_BYTES = 65_536
-EVENT_BYTES = 1_048_576  # of a payment provider's events alone
-LARGEST = "largest"  # that fits: every field as large as it may be
+EVENT_BYTES = 1_048_576  # of a payment provider's event, which alone may be so large
+LARGEST = "largest"  # that is allowed: every field as large as possible
 DIGITS = b"12345678901234567890"
-HUGE = b"\xcf" + b"\xff" * 8  # of as many bits, in MessagePack
+HUGE = b"\xcf" + b"\xff" * 8  # with so many bits, in MessagePack
 
 
 class Request(NamedTuple):
-    """One request as bytes, without what names the user."""
+    """One request as bytes, without its user's token."""
 
     route: str
     kind: str
@@ -35,7 +35,7 @@ class Frame(NamedTuple):
 
 
 def requests(document: Json, long: bool) -> Iterator[Request]:
-    """For every route of the OpenAPI document; the short version has one input of each kind that it reads."""
+    """Yield requests for every route of the OpenAPI document; `short` yields one input of each kind per route."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             target = path
@@ -76,7 +76,7 @@ def _schema(document: Json, operation: Json) -> Json:
 
 
 def bodies(schema: Json, document: Json, most: int, tag: str = "") -> Iterator[tuple[str, bytes]]:
-    """JSON of at most `most` bytes; `tag` begins each object."""
+    """Yield JSON of at most `most` bytes; `tag` begins each object."""
     begin = b"{" + tag.encode()
     keys = b",".join(b'"key%05d":1' % number for number in range((most - 200) // 13))
     yield "doubled key", begin + keys + b',"key00000":1}'
@@ -93,7 +93,7 @@ def bodies(schema: Json, document: Json, most: int, tag: str = "") -> Iterator[t
 
 
 def frames(document: Json, channel: str, long: bool) -> Iterator[Frame]:
-    """For every command of the AsyncAPI document: as text, and as MessagePack."""
+    """Yield frames for every command of the AsyncAPI document, as text and as MessagePack."""
     for message in document["components"]["messages"].values():
         if {"$ref": "#/components/tags/command"} not in message["tags"]:
             continue
@@ -115,7 +115,7 @@ def frames(document: Json, channel: str, long: bool) -> Iterator[Frame]:
 
 
 def packs(fields: bytes) -> Iterator[tuple[str, bytes]]:
-    """MessagePack that is not what it should be; `fields` are two of a map, which begin each."""
+    """Yield hostile MessagePack; `fields` are two fields of a map, with which each begins."""
     most = BODY_BYTES - 1_000
     twos = b"".join(b"\xa5" + b"%05d" % number + b"\x01" for number in range((most - 100) // 7))
     count = (most - 100) // 7 + 3

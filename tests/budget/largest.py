@@ -1,4 +1,4 @@
-"""The largest value that a JSON Schema of our documents allows, as far as one message has room for it."""
+"""Builds the largest value that a JSON Schema of our documents allows, as far as one message can hold it."""
 
 from typing import Any
 from uuid import UUID
@@ -6,13 +6,13 @@ from uuid import UUID
 from tests.support.json_schema import Json, resolve
 
 SOMEBODY = UUID(int=7)
-WIDE, NARROW = "\U0001f600", "x"  # four bytes in UTF-8, twelve in JSON that is all ASCII; and where a pattern holds
+WIDE, NARROW = "\U0001f600", "x"  # four bytes in UTF-8, twelve in JSON of ASCII characters only
 UNBOUNDED = 1_000  # characters or numbers where the schema names no bound: the size of the whole message is one
 LIST_ITEMS = 32
 
 
 def largest(document: Json, schema: Json, name: str = "") -> Any:
-    """With every field, and every text as long as it may be."""
+    """Return a value with every field, whose texts are as long as possible."""
     if "$ref" in schema:
         return largest(document, resolve(document, schema["$ref"]), name)
     if "anyOf" in schema:

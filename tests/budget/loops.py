@@ -16,7 +16,7 @@ TURNS = 20
 
 
 class Loop(NamedTuple):
-    """`bound`: the settings that say how often a user may do it."""
+    """A loop of commands; `bound`: the settings that limit how often a user may send them."""
 
     name: str
     turn: Callable[["Scene"], None]
@@ -94,7 +94,7 @@ def join_unknown(scene: Scene) -> None:
 
 
 def resume(scene: Scene) -> None:
-    """Cut the connection, and go on with the session in another."""
+    """Cut the connection, and resume the session over another."""
     scene.start_call()
     scene.fan.lose_network()
     scene.fan.open(resume=True)
@@ -127,7 +127,7 @@ LOOPS = (
 
 
 class TurnCost(NamedTuple):
-    """Of one turn, on average."""
+    """The average cost of one turn."""
 
     cpu_ms: float
     statements: float
@@ -146,7 +146,7 @@ def counted_statements() -> Iterator[list[str]]:
         return await do_execute(self, query, *args, **named)
 
     async def counting_execute(self: Any, query: str, *args: Any, **named: Any) -> Any:
-        if not args:  # else it comes by above as well
+        if not args:  # otherwise the method above counts it as well
             sent.append(query)
         return await execute(self, query, *args, **named)
 
@@ -158,7 +158,7 @@ def counted_statements() -> Iterator[list[str]]:
 
 
 async def cost_of(context: Context, scene: Scene, loop: Loop) -> TurnCost:
-    """Beside what the server does anyway in the same time."""
+    """Measure a loop, less the server's cost in the same time without it."""
     in_thread = trio.to_thread.run_sync
 
     def turns() -> None:
@@ -166,7 +166,7 @@ async def cost_of(context: Context, scene: Scene, loop: Loop) -> TurnCost:
             loop.turn(scene)
         scene.settle()
 
-    await in_thread(loop.turn, scene)  # the first one may begin a call, or fill a cache
+    await in_thread(loop.turn, scene)  # the first turn may start a call, or fill a cache
     await in_thread(scene.settle)
     idle = await _measured(partial(trio.sleep, 1))
     received = await in_thread(scene.received)
@@ -178,7 +178,7 @@ async def cost_of(context: Context, scene: Scene, loop: Loop) -> TurnCost:
 
 
 async def _measured(work: Callable[[], Awaitable[object]]) -> tuple[float, int]:
-    """Seconds of this thread's CPU, and statements."""
+    """Return the seconds of this thread's CPU, and the number of statements."""
     with counted_statements() as sent:
         began = time.thread_time()
         await work()

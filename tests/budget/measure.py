@@ -15,7 +15,7 @@ ANSWER_SECONDS_MAX = 20.0
 
 
 class Cost(NamedTuple):
-    """Of one input."""
+    """The cost of one input."""
 
     cpu_ms: float
     held_kib: int
@@ -31,7 +31,7 @@ class Meter:
         self._clock = time.pthread_getcpuclockid(threading.get_ident())
 
     def cost(self, exchange: Callable[[], bytes]) -> Cost:
-        """Of what `exchange` sends and reads; it is done twice, the second time with Python's memory traced."""
+        """Return the cost of `exchange`, which runs twice, the second time with Python's memory traced."""
         cpu_ms, answer, lines = self._timed(exchange)
         tracemalloc.start()
         try:
@@ -53,7 +53,7 @@ class Meter:
 
 
 def ask(port: int, request: bytes) -> bytes:
-    """The answer to a request that asks for the connection to be closed after it."""
+    """Return the answer to a request that asks the server to close the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS_MAX) as sock:
         answer = bytearray()
         with suppress(ConnectionError):

@@ -60,7 +60,7 @@ def honest_in(live_server: LiveServer) -> Honest:
 
 
 def slowest(honest: Honest, seconds: float) -> dict[str, float]:
-    """The longest that each of them waited, of all that was asked within these seconds."""
+    """Return the longest time that each kind of request took, of all that were sent within these seconds."""
     longest = dict.fromkeys(honest.asked, 0.0)
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
@@ -73,7 +73,7 @@ def slowest(honest: Honest, seconds: float) -> dict[str, float]:
 
 
 def attack(live_server: LiveServer, name: str, attacker: Phone, channel: str) -> "subprocess.Popen[bytes]":
-    """Begin it; the attacker is a creator with tokens and a call of their own, and rings somebody."""
+    """Start the attack; the attacker is a creator with tokens and a call of their own, and rings another user."""
     credit = {"userId": str(attacker.user_id), "tokens": 1_000, "reason": "welcome"}
     assert live_server.operator.http.post("/admin/credits", json=credit).status_code == 201
     call_id = ring_and_join(attacker, live_server.creator())["callId"] if name == "pauses" else ""

@@ -63,7 +63,7 @@ def cost_of_request(meter: Meter, port: int, token: str, request: Request) -> Co
 
 
 def steady_cost(meter: Meter, exchange: Callable[[], bytes]) -> Cost:
-    """A first exchange may build a document that is kept, or load a module, and is measured once more."""
+    """Return the lower cost of two: a first exchange may build a document that is kept, or load a module."""
     cost = meter.cost(exchange)
     return min(cost, meter.cost(exchange)) if beyond(cost, PAGE_BYTES_MAX) else cost
 

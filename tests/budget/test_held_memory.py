@@ -1,4 +1,4 @@
-"""How much memory clients of one address hold together before anybody knows who they are, and again."""
+"""The memory that clients of one address can occupy before they are authenticated, also in a second wave."""
 
 import socket
 from contextlib import ExitStack, suppress
@@ -13,7 +13,7 @@ HELD_MIB_MAX = 64
 GROWN_MIB_MAX = 16
 ATTACKER = ("127.0.0.2", 0)
 WEBSOCKETS, REQUESTS = 1_200, 150  # more than the share of one address
-FIRST_MESSAGE = frame_of(b"x" * 12_000)[:-1]  # as large as it may be, and never complete
+FIRST_MESSAGE = frame_of(b"x" * 12_000)[:-1]  # as large as allowed, and never complete
 BODY = b"PUT /api/creators/me HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + b"x" * 65_535
 PATIENT = {
     "HALFMINUTE_JWT_SECRET": SECRET,
@@ -29,7 +29,7 @@ def mib_of(pid: int) -> float:
 
 
 def flood(stack: ExitStack, port: int, parts: list[bytes]) -> None:
-    """One more connection that says this; it stays open, unless the server closes it."""
+    """Open a connection that sends this; it stays open, unless the server closes it."""
     sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), source_address=ATTACKER))
     sock.settimeout(5)
     with suppress(OSError):

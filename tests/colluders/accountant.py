@@ -17,30 +17,29 @@ from tests.colluders.rooms import CallRoom, Room, StreamRoom
 
 PAYEE_END = duration(10)
 BY_PAYEE = ("creator_ended", "ended", "owner_lost")
-BY_EITHER = ("peer_lost", "pause_limit")  # the event does not say whose absence or pauses
+BY_EITHER = ("peer_lost", "pause_limit")  # the event does not name the party whose absence or pauses they were
 Clock = tuple[RoomId, UserId]
 
 
 class Viewing:
-    """One payer in one room: the time that may be billed, and what was."""
+    """One payer in one room: the time that may be billed, and the blocks that were."""
 
     def __init__(self, price: BlockPrice) -> None:
         self.price = price
-        self.accepted = False  # a call, and nobody was told yet that it has started
+        self.accepted = False  # a call whose start was not sent yet
         self.paused: dict[UUID, bool] = {}  # of a stream's viewer, by connection
-        self.runs = False  # as the parties were told
-        self.time: Duration = 0  # it ran, and the payee was there
-        self.doubt: Duration = 0  # … it ran, and the payee fell silent, which nobody knows yet
-        self.slack: Duration = 0  # time that a crash may have brought back
+        self.runs = False  # according to the events of the parties
+        self.time: Duration = 0  # the clock ran, and the payee was present
+        self.doubt: Duration = 0  # … the clock ran, and the payee fell silent, which is not noticed yet
+        self.slack: Duration = 0  # time that a crash may have restored
         self.limit: Duration = 0  # of the time, while the payer is away
         self.exact = True  # no crash and no refusal came between
-        self.blocks: dict[int, int] = {}  # tokens by number, as its payer was told
-        self.ends: list[
-            tuple[Duration, tuple[Duration, ...]]
-        ] = []  # of what was used then, what less than is given back
+        self.blocks: dict[int, int] = {}  # tokens by number, as the payer received them
+        # At each end: the used active time, and the possible limits below which a block is refunded.
+        self.ends: list[tuple[Duration, tuple[Duration, ...]]] = []
 
     def note_payer_away(self) -> None:
-        """Time may run on, though not past the last block that is paid by now, or is due by now and under way."""
+        """Time may run on, but not past the last block that is paid now, or is due now and under way."""
         due = (self.time + self.doubt) // self.price.block + 1
         self.limit = max(due, *self.blocks, 0) * self.price.block
 
@@ -50,11 +49,11 @@ class Viewing:
             self.doubt += span if payee_is_silent else 0
 
     def end(self, limits: tuple[Duration, ...]) -> None:
-        """The payer's time is over. A block of which less than a limit was used is given back; one limit of these."""
+        """End the payer's time. A block of which less than a limit was used is refunded; the limit is one of these."""
         self.ends.append((self.time + self.doubt, limits))
 
     def unused(self, *, at_most: bool) -> set[int]:
-        """The blocks that are given back: at least these, or at most."""
+        """Return the blocks that are refunded: at least these, or at most."""
         blocks = set[int]()
         for time, limits in self.ends:
             limit = min(max(limits) if at_most else min(limits), self.price.block)
@@ -74,11 +73,11 @@ class Accountant:
         self._is_here, self._is_silent, self._grace_of = is_here, is_silent, grace_of
         self.viewing_sessions: dict[Clock, Viewing] = {}
         self.rooms: dict[RoomId, Room] = {}
-        self.shows: dict[RoomId, Viewing] = {}  # of streams: for how long the owner was live and there
+        self.shows: dict[RoomId, Viewing] = {}  # of streams: for how long the owner was live and present
         self.tips: dict[UUID, tuple[UserId, int]] = {}
         self.bought: dict[UUID, tuple[UserId, int]] = {}  # tickets
         self.refunds: dict[PostingKey, tuple[UserId, int]] = {}
-        self.unsure: set[PostingKey] = set()  # under way as a server died: nobody was told what came of it
+        self.unsure: set[PostingKey] = set()  # under way as a server crashed: their outcomes were never sent
         self.ended: set[RoomId] = set()
 
     def open(self, room: Room) -> None:
@@ -91,7 +90,7 @@ class Accountant:
 
     def pass_time(self, span: Duration) -> None:
         for (room_id, payer), viewing in self.viewing_sessions.items():
-            if viewing.accepted and self._are_met(self.rooms[room_id], payer):  # its start is told with the first block
+            if viewing.accepted and self._are_met(self.rooms[room_id], payer):  # its start is sent with the first block
                 viewing.runs, viewing.accepted = True, False
             grace = self._grace_of(payer)
             runs_on = span if grace is None else min(span, grace, max(0, viewing.limit - viewing.time - viewing.doubt))
@@ -107,11 +106,11 @@ class Accountant:
     # Presence
 
     def _are_met(self, room: Room, payer: UserId) -> bool:
-        """Both are in the room, and neither is known to be away."""
+        """Return whether both are in the room and neither is known to be away."""
         return all(self._is_here(room, user) or self._is_silent(room, user) for user in (payer, room.payee))
 
     def note_away(self, user_id: UserId) -> None:
-        """Their silence has been noticed: the time since then is nobody's where they are paid."""
+        """Note a silence that was noticed: time since then is not billed if it is the payee's."""
         for (_, payer), viewing in self.viewing_sessions.items():
             if payer == user_id:
                 viewing.note_payer_away()
@@ -120,7 +119,7 @@ class Accountant:
             viewing.doubt = 0
 
     def note_payee_back(self, user_id: UserId) -> None:
-        """Heard again before the silence was noticed: for the contract they were there."""
+        """Note that a silent payee responded before the silence was noticed: by the contract they were present."""
         for viewing in self._presence_of_payee(user_id):
             viewing.time += viewing.doubt
             viewing.doubt = 0
@@ -132,13 +131,13 @@ class Accountant:
         return viewings + [show for room_id, show in self.shows.items() if self.rooms[room_id].payee == user_id]
 
     def note_crash(self, room: Room) -> None:
-        """Nobody is told anything of what was under way; an end that is not stored has not been."""
+        """Note a crash: outcomes under way are never sent, and an end that is not stored did not happen."""
         if room.committer.stored.status != "ended":
             self.ended.discard(room.id)
         self.unsure |= {posting.key for posting in room.committer.under_way()}
         for viewing in self._viewings_in(room):
             viewing.slack, viewing.doubt = viewing.slack + viewing.doubt, 0
-            viewing.accepted = viewing.accepted or (viewing.runs and not viewing.blocks)  # it may begin once more
+            viewing.accepted = viewing.accepted or (viewing.runs and not viewing.blocks)  # it may start once more
             viewing.runs, viewing.exact, viewing.paused = False, False, {}
         if (show := self.shows.get(room.id)) is not None:
             show.slack, show.doubt = show.slack + show.doubt, 0
@@ -158,7 +157,7 @@ class Accountant:
         match effect:
             case effects.Send(_, m.CallAccepted()):
                 self._only_viewing(room).accepted = True
-            case effects.Publish(m.CallStateChanged() as change):  # one that is told late says what holds it by then
+            case effects.Publish(m.CallStateChanged() as change):  # a late event names the holds of that time
                 viewing = self._only_viewing(room)
                 viewing.runs, viewing.accepted = not change.holds, False
             case effects.Publish(m.BlockCharged() as charged):
@@ -167,7 +166,7 @@ class Accountant:
             case effects.Send(receiver, m.StayCharged() as charged) if receiver == charged.user_id:
                 self._note_block(room, UserId(charged.user_id), charged.block_no, charged.tokens)
             case effects.Publish(m.TipNew() as tip, effects.Audience.MEMBERS):
-                assert tip.tip_id not in self.tips, "a tip is told of once"
+                assert tip.tip_id not in self.tips, "each tip is published once"
                 self.tips[tip.tip_id] = (UserId(tip.from_.user_id), tip.amount_tokens)
             case effects.Send(receiver, m.ViewerChanged() as change) if receiver == room.payee:
                 self._note_viewer(room, change)
@@ -185,7 +184,7 @@ class Accountant:
 
     def _note_block(self, room: Room, payer: UserId, block_no: int, tokens: int) -> None:
         viewing = self.viewing_sessions[room.id, payer]
-        assert block_no not in viewing.blocks, "each block is told of once"
+        assert block_no not in viewing.blocks, "each block is sent once"
         assert tokens == viewing.price.tokens(block_no)
         before = block_key(room.id, payer, block_no - 1)
         assert block_no == 1 or block_no - 1 in viewing.blocks or before in self.unsure, "no block is left out"
@@ -206,7 +205,7 @@ class Accountant:
         viewing.runs = not all(viewing.paused.values())
 
     def note_end(self, room: Room, reason: str, members: set[UserId]) -> None:
-        """From here on nothing falls due. `members`: who was in a stream's room until it ended."""
+        """Note an end, after which nothing falls due. `members`: the members of a stream's room until its end."""
         if room.id in self.ended:
             return
         self.ended.add(room.id)
@@ -225,7 +224,7 @@ class Accountant:
         self.bought[ticket_id] = (user_id, tokens)
 
     def note_tip(self, user_id: UserId, tip_id: UUID, tokens: int) -> None:
-        """The answer to a tip that no room is told of."""
+        """Note the answer to a tip outside of rooms."""
         self.tips[tip_id] = (user_id, tokens)
 
     def note_refund(self, posting: Posting) -> None:
@@ -250,7 +249,7 @@ class Accountant:
         return posting.ref_id in self.tips
 
     def check_time(self, room: Room) -> None:
-        """Once a room is over: nobody has paid for time in which the payee was away, or watched for nothing."""
+        """Check after a room's end that nobody paid for time in which the payee was away, or watched without paying."""
         asked_back = room.committer.asked_back
         for (room_id, payer), viewing in self.viewing_sessions.items():
             if room_id != room.id:

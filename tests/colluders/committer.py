@@ -1,4 +1,4 @@
-"""Carries out what a room asks of the database, on the ledger's model, as late and as incompletely as it is told to."""
+"""Carries out the effects of a room on the ledger model, as late and as incompletely as a rule of Hypothesis says."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ ORDER = (Posting, Receipt, effects.Refund, effects.GiveBack, effects.Release, Ca
 
 
 class Committer:
-    """The queue and the flight of one room: one flight at a time, in order; what gathers meanwhile flies next."""
+    """The queue and the batch under way of one room: one batch at a time, in order; later effects form the next."""
 
     def __init__(self, ledger: Ledger, room_id: RoomId, record: Record) -> None:
         self.ledger = ledger
@@ -27,10 +27,10 @@ class Committer:
         self.active: dict[UserId, Duration] = {}  # of each payer of a stream, as it is stored
         self.set_backs: dict[UserId, Any] = {}
         self.queue: list[Item] = []
-        self.flight: list[Item] = []
+        self.batch: list[Item] = []
         self.arrivals: list[inputs.Input] = []  # inputs that are still to be delivered to the room
-        self.asked_back: set[PostingKey] = set()  # all that was to be given back
-        self.uncovered: set[PostingKey] = set()  # … and was not, since the payee had it no more
+        self.asked_back: set[PostingKey] = set()  # all blocks that were to be refunded
+        self.uncovered: set[PostingKey] = set()  # … and were not, since the payee could not cover them
 
     def carry_out(self, effect: effects.Effect) -> None:
         match effect:
@@ -46,21 +46,21 @@ class Committer:
                 self.queue = [*kept, *(Receipt(item, Outcome.WITHDRAWN) for item in taken)]
 
     def under_way(self) -> list[Posting]:
-        """Postings whose receipts the room has not seen."""
+        """Return the postings whose receipts the room has not received."""
         undelivered = [receipt for arrival in self.arrivals for receipt in _receipts(arrival)]
-        sent = [item for item in (*self.flight, *self.queue) if isinstance(item, Posting)]
+        sent = [item for item in (*self.batch, *self.queue) if isinstance(item, Posting)]
         return [*sent, *(receipt.posting for receipt in undelivered)]
 
-    def fly(self, epoch: int) -> None:
-        """Commit the postings in flight, and put the next ones in flight."""
-        self.land(epoch)
+    def commit_and_send(self, epoch: int) -> None:
+        """Commit the batch under way, and send the next one."""
+        self.commit_batch(epoch)
         if self.queue:
-            self.flight, self.queue = sorted(self.queue, key=_rank), []
+            self.batch, self.queue = sorted(self.queue, key=_rank), []
 
-    def land(self, epoch: int, *, without_record: bool = False) -> None:
+    def commit_batch(self, epoch: int, *, without_record: bool = False) -> None:
         receipts: list[Receipt] = []
         arrivals: list[inputs.Input] = []
-        for item in self.flight:
+        for item in self.batch:
             match item:
                 case Posting():
                     receipts += self.ledger.apply([item])
@@ -74,7 +74,7 @@ class Committer:
                     self.ledger.release(self.room_id)
                 case CallRecord() | StreamRecord() if not without_record:
                     arrivals.append(self._store(item, epoch))
-        self.flight = []
+        self.batch = []
         self.arrivals += [inputs.Receipts(tuple(receipts)), *arrivals] if receipts else arrivals
 
     def give_back(self, blocks: tuple[PostingKey, ...]) -> list[inputs.Input]:
@@ -87,14 +87,14 @@ class Committer:
         return [*refunds, inputs.GivenBack()] if isinstance(self.stored, CallRecord) else []
 
     def active_of(self, payer: UserId) -> Duration | None:
-        """The active time that a bill names (`GET /billing`)."""
+        """Return the active time that a bill names (`GET /billing`)."""
         if isinstance(self.stored, CallRecord):
             active: Duration = self.stored.active
             return active
         return self.active.get(payer)
 
     def refund_ticket(self, user_id: UserId) -> list[inputs.Input]:
-        """Give back a ticket, if the user holds one and its money is there."""
+        """Refund a ticket, if the user holds one and its tokens are there."""
         key = self.ledger.tickets.get((self.room_id, user_id))
         if key is None or not self.ledger.refund([key], advance=False):
             return []
@@ -104,7 +104,7 @@ class Committer:
 
     def lose(self) -> None:
         """Drop everything in memory, as after a crash."""
-        self.queue, self.flight, self.arrivals = [], [], []
+        self.queue, self.batch, self.arrivals = [], [], []
 
     def _store(self, record: CallRecord | StreamRecord, epoch: int) -> inputs.Input:
         room = self.ledger.rooms[self.room_id]

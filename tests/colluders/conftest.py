@@ -1,4 +1,4 @@
-"""The settings of Hypothesis that the tests of rules have."""
+"""Applies the Hypothesis settings of the tests of rules."""
 
 from hypothesis import settings
 

@@ -63,7 +63,7 @@ def check_bills(platform: PlatformModel) -> None:
     """Check at the end that each payer received events for all that they paid, and paid for nothing else."""
     accountant, journal = platform.accountant, platform.ledger.journal
     for user_id in platform.users:
-        assert _paid(platform.ledger, user_id) == accountant.bill(user_id) + _untold(platform, user_id), (
+        assert _paid(platform.ledger, user_id) == accountant.bill(user_id) + _unreported(platform, user_id), (
             "a bill is wrong"
         )
     for room in platform.rooms:
@@ -86,8 +86,8 @@ def _paid(ledger: Ledger, user_id: UserId) -> int:
     return paid - sum(posting.tokens for posting in refunds if posting.credit == user_id)
 
 
-def _untold(platform: PlatformModel, user_id: UserId) -> int:
-    """Return the tokens of this user's postings that committed unreported, because their server crashed."""
+def _unreported(platform: PlatformModel, user_id: UserId) -> int:
+    """Return the tokens of this user's postings that committed without an event, because their server crashed."""
     journal = platform.ledger.journal
     booked = [journal[key].posting for key in platform.accountant.unsure if key in journal]
     mine = [posting for posting in booked if posting.debit == user_id and not platform.accountant.knows(posting)]

@@ -35,7 +35,7 @@ numbers = st.sampled_from([1, 1, 1, 2])
 
 
 class Absence(NamedTuple):
-    """Of whom, how long before the room's next deadline, for how long, in what way, and how often."""
+    """An absence: whose, how long before the room's next deadline, how long, in which way, and how often."""
 
     whose: str
     before: Duration
@@ -65,10 +65,16 @@ class Colluders(MoneyRules):
         gifts=st.lists(st.sampled_from([0, 0, 50, 1000]), min_size=5, max_size=5),
         begins=st.sampled_from(["nothing", *["show", "call", "stream", "both"] * 3]),
         price=prices,
-        gone=st.lists(absences, min_size=1, max_size=5),
+        absent=st.lists(absences, min_size=1, max_size=5),
     )
     def begin(
-        self, users: int, packs: list[int], gifts: list[int], begins: str, price: BlockPrice, gone: list[Absence]
+        self,
+        users: int,
+        packs: list[int],
+        gifts: list[int],
+        begins: str,
+        price: BlockPrice,
+        absent: list[Absence],
     ) -> None:
         self.platform = PlatformModel(users)
         for user_id, pack, gift in zip(self.platform.users, packs, gifts, strict=False):
@@ -83,7 +89,7 @@ class Colluders(MoneyRules):
                 self.platform.users[-1], None if begins == "show" else price, 40 if begins == "show" else None
             )
             self.go_live(0)
-        for number, absence in enumerate(gone):
+        for number, absence in enumerate(absent):
             self.be_away_as_blocks_fall_due(number, absence)
 
     # Calls
@@ -94,7 +100,7 @@ class Colluders(MoneyRules):
 
     @rule(user=somebody, further=another, price=prices)
     def connect_call(self, user: int, further: int, price: BlockPrice) -> None:
-        """Ring, accept, and both are there."""
+        """One user rings another, who accepts; both join."""
         fan, creator = self._user(user), self._other(user, further)
         self.platform.ring(fan, creator, price)
         call = self.platform.call_of(creator)
@@ -109,7 +115,7 @@ class Colluders(MoneyRules):
         if (call := self.platform.call_of(self._user(user))) is not None and self._user(
             user
         ) not in self.platform.banned:
-            self.platform.come_back(self._user(user))
+            self.platform.return_to_rooms(self._user(user))
             self.platform.give(call, inputs.CallAction(self._user(user), command(call_id=call.id), FakeReply()))
 
     # Streams
@@ -120,7 +126,7 @@ class Colluders(MoneyRules):
 
     @rule(which=anything)
     def go_live(self, which: int) -> None:
-        """It starts, and everybody who may is there, with a ticket."""
+        """Start a stream that all users join, with a ticket if they can buy one."""
         stream = self._stream(which)
         if stream is None or stream.opened or stream.payee in self.platform.banned:
             return
@@ -148,7 +154,7 @@ class Colluders(MoneyRules):
     def remove(self, which: int, user: int, sure: bool) -> None:
         stream, user_id = self._stream(which), self._user(user)
         if sure and stream is not None and stream.opened and stream.member_of(stream.payee) and user_id != stream.payee:
-            self.platform.come_back(stream.payee)
+            self.platform.return_to_rooms(stream.payee)
             self.platform.remove(stream, user_id)
 
     # Presence
@@ -165,22 +171,22 @@ class Colluders(MoneyRules):
                 self.platform.join(user_id, room, 1)
 
     @rule(which=anything, user=somebody, what=st.sampled_from(["leave", "fall silent", "break off", "come back"]))
-    def come_or_go(self, which: int, user: int, what: str) -> None:
+    def join_or_leave(self, which: int, user: int, what: str) -> None:
         room, user_id = self._room(which), self._user(user)
         if what == "come back" and user_id not in self.platform.banned:
-            self.platform.come_back(user_id)
+            self.platform.return_to_rooms(user_id)
         elif user_id not in self.platform.away and what == "fall silent":
             self.platform.vanish(user_id)
         elif user_id not in self.platform.away and what == "break off":
             self.platform.lose_network(user_id)
         elif user_id not in self.platform.away and what == "leave" and room is not None:
-            self.platform.come_back(user_id)
+            self.platform.return_to_rooms(user_id)
             for member_id in room.member_of(user_id):
                 self.platform.give(room, inputs.Left(member_id))
 
     @rule(which=anything, absence=absences)
     def be_away_as_blocks_fall_due(self, which: int, absence: Absence) -> None:
-        """Be gone some seconds before the room's next deadline, and back some seconds later."""
+        """Let a user be away from some seconds before the room's next deadline until some seconds later."""
         room = self._room(which)
         for _ in range(absence.times):
             if room is None or room.ended or (deadline := room.rules.next_deadline()) is None:
@@ -222,8 +228,8 @@ class Colluders(MoneyRules):
         self.platform.wait(span)
 
     @rule(blocks=st.integers(1, 5))
-    def go_on(self, blocks: int) -> None:
-        """Time passes, and the database is quick."""
+    def let_time_pass(self, blocks: int) -> None:
+        """Let time pass while batches are committed at once."""
         for _ in range(blocks):
             self.platform.wait(10_000 * MILLISECOND)
             self.platform.commit()
@@ -236,14 +242,14 @@ class Colluders(MoneyRules):
     def commit(self) -> None:
         self.platform.commit()
 
-    @rule(which=anything, what=st.sampled_from(["book", "tell", "checkpoint"]))
+    @rule(which=anything, what=st.sampled_from(["book", "deliver", "checkpoint"]))
     def store_for_a_room(self, which: int, what: str) -> None:
         """Book the postings of one room, deliver one of its receipts, or store the positions of its clocks."""
         if (room := self._room(which)) is None:
             return
         if what == "book":
-            room.committer.fly(room.epoch)
-        elif what == "tell" and room.committer.arrivals:
+            room.committer.commit_and_send(room.epoch)
+        elif what == "deliver" and room.committer.arrivals:
             self.platform.give(room, room.committer.arrivals.pop(0))
         elif what == "checkpoint" and isinstance(room, StreamRoom) and not room.rules.termination.over:
             room.checkpoint(self.platform.now)
@@ -251,13 +257,13 @@ class Colluders(MoneyRules):
     @rule(
         which=anything,
         what=st.sampled_from(["nothing", "nothing", "drain", "lose a room", *["crash"] * 3]),
-        landed=st.sampled_from(["nothing", "postings", "all"]),
+        committed=st.sampled_from(["nothing", "postings", "all"]),
         down=spans,
         set_back=st.sampled_from([0, 0, 3600]).map(duration),
     )
-    def fail(self, which: int, what: str, landed: str, down: Duration, set_back: Duration) -> None:
+    def fail(self, which: int, what: str, committed: str, down: Duration, set_back: Duration) -> None:
         if what == "crash":
-            self.platform.crash(landed, down, set_back)
+            self.platform.crash(committed, down, set_back)
         elif what == "drain":
             self.platform.drain(down)
         elif what == "lose a room" and (room := self._room(which)) is not None:
@@ -265,7 +271,7 @@ class Colluders(MoneyRules):
 
     @rule(times=st.integers(2, 6), away=st.sampled_from([2, 6]).map(duration))
     def restart_again_and_again(self, times: int, away: Duration) -> None:
-        """Everybody comes back some seconds after each restart."""
+        """Restart the servers repeatedly; all users rejoin some seconds after each restart."""
         for _ in range(times):
             self.platform.crash("all", away, 0)
             self.platform.wait(away)

@@ -52,7 +52,7 @@ class MoneyRules(RuleBasedStateMachine):
 
     @rule(user=somebody, tokens=tokens, what=st.sampled_from(["gift", "gift", "correction", "limit", "no limit"]))
     def change_a_wallet(self, user: int, tokens: int, what: str) -> None:
-        """By an operator; or a user sets a limit of their own."""
+        """An operator changes a wallet, or a user sets a daily limit."""
         user_id = self._user(user)
         if what in ("gift", "correction"):
             (self.platform.gift if what == "gift" else self.platform.correct)(user_id, tokens)
@@ -72,7 +72,7 @@ class MoneyRules(RuleBasedStateMachine):
 
     @rule(user=somebody, share=st.sampled_from([1, 1, 2, 3]))
     def ask_for_a_payout(self, user: int, share: int) -> None:
-        """A part of what was earned, and then a token more than what is left."""
+        """Request a part of the earnings as a payout, and then one token more than is left."""
         user_id = self._user(user)
         self.platform.request_payout(user_id, self.platform.ledger.wallets[user_id].earned // share)
         self.platform.request_payout(user_id, self.platform.ledger.wallets[user_id].earned + 1)
@@ -84,21 +84,21 @@ class MoneyRules(RuleBasedStateMachine):
 
     @rule()
     def everybody_cashes_out(self) -> None:
-        """All that may be, at once, and paid at once."""
+        """All users request all that they may, and all of it is paid."""
         for user_id in self.platform.users:
             self.platform.request_payout(user_id, self.platform.ledger.wallets[user_id].earned)
         self.settle_payouts(True, False)
 
     @rule(which=anything, advance=st.booleans(), twice=st.booleans())
     def refund(self, which: int, advance: bool, twice: bool) -> None:
-        """An operator gives back any payment, or one that is given back already."""
+        """An operator refunds any payment, including one that was refunded before."""
         booked = [receipt.posting for receipt in self.platform.ledger.journal.values()]
         if paid := [posting.key for posting in booked if posting.kind.is_spending]:
             self.platform.refund([paid[which % len(paid)]] * (1 + twice), advance=advance)
 
     @rule(user=somebody, which=anything, advance=st.booleans())
     def refund_a_room(self, user: int, which: int, advance: bool) -> None:
-        """All that a user paid in one room."""
+        """An operator refunds all payments of a user in one room."""
         if self.platform.rooms:
             room = self.platform.rooms[which % len(self.platform.rooms)]
             booked = [receipt.posting for receipt in self.platform.ledger.journal.values()]
@@ -112,7 +112,7 @@ class MoneyRules(RuleBasedStateMachine):
         if sure:
             self.platform.reverse_purchase(list(self.platform.purchases)[which % len(self.platform.purchases)])
 
-    # People
+    # Blocks and bans
 
     @rule(user=somebody, further=another, what=st.sampled_from(["block", "ban", "nothing"]))
     def quarrel(self, user: int, further: int, what: str) -> None:
@@ -122,8 +122,8 @@ class MoneyRules(RuleBasedStateMachine):
             self.platform.ban(self._user(user))
 
     @rule()
-    def forgive(self) -> None:
-        """Bans are lifted, wallets are released, and nobody is blocked any more."""
+    def lift_all_sanctions(self) -> None:
+        """Lift all bans, release all wallets, and unblock all users."""
         self.platform.banned.clear()
         for user_id in list(self.platform.frozen):
             self.platform.thaw(user_id)

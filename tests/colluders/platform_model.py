@@ -144,7 +144,7 @@ class PlatformModel(World):
         self.ledger.end(stream.id)
         self.settle_tickets()
 
-    # People against people
+    # Blocks, removals and bans
 
     def block(self, by: UserId, user_id: UserId) -> None:
         """End the call of both, evict the user from the other's streams, and refund their tickets."""
@@ -214,6 +214,6 @@ class PlatformModel(World):
     def join(self, user_id: UserId, room: Room, number: int) -> None:
         if user_id in self.banned:
             return
-        self.come_back(user_id)
+        self.return_to_rooms(user_id)
         viewing = room.ask(user_id) if isinstance(room, StreamRoom) else None
         self.give(room, inputs.Joined(device(user_id, number), user_id, FakeReply(), False, viewing))

@@ -27,18 +27,18 @@ STREAM_RULES = StreamRules(ticket_release_seconds=90)
 
 
 class Listener(Protocol):
-    """Is told of everything that the parties of a room are told, or see for themselves."""
+    """Receives all events of a room's parties, and the facts that they can observe."""
 
     def record(self, room: "Room", effect: effects.Effect) -> None: ...
 
     def note_refused(self, room: "Room", payer: UserId) -> None:
-        """A block could not be paid."""
+        """Note a block that could not be paid."""
 
     def note_end(self, room: "Room", reason: str, members: set[UserId]) -> None: ...
 
 
 class Room:
-    """One room from its first moment on."""
+    """One room from its creation on."""
 
     rules: Call | Stream
     facts: CallFacts | StreamFacts
@@ -51,10 +51,10 @@ class Room:
 
     @abstractmethod
     def adopt(self, now: Instant) -> None:
-        """New rules from the rows."""
+        """Build new rules from the rows."""
 
     def give(self, given: inputs.Input, now: Instant) -> None:
-        """One input, and what comes of it but for what the database does."""
+        """Give one input, and carry out its effects except for those of the database."""
         members = {UserId(member.user_id) for member in self.rules.members.listed()}
         if isinstance(given, inputs.Receipts):
             for receipt in given.receipts:
@@ -76,17 +76,17 @@ class Room:
         self.listener.record(self, effect)
 
     def commit(self, now: Instant) -> None:
-        """Everything that is under way is booked, and the room is told of it."""
+        """Commit everything under way, and deliver it to the room."""
         committer = self.committer
-        while committer.flight or committer.queue or committer.arrivals:
+        while committer.batch or committer.queue or committer.arrivals:
             if not committer.arrivals:
-                committer.fly(self.epoch)
+                committer.commit_and_send(self.epoch)
             while committer.arrivals:
                 self.give(committer.arrivals.pop(0), now)
 
     @property
     def ended(self) -> bool:
-        """As it is stored, and nothing more will be said of it."""
+        """Return whether the end is stored and no more events will be sent."""
         return self.committer.stored.status == "ended" and (not self.opened or self.rules.settled)
 
     def member_of(self, user_id: UserId) -> list[MemberId]:
@@ -212,7 +212,7 @@ class StreamRoom(Room):
         return StoredMeter(row.last_block, row.tokens, active, self.funds(user_id), set_back)
 
     def checkpoint(self, now: Instant) -> None:
-        """How far running clocks are is stored every few seconds, beside the records of the room."""
+        """Store the positions of running clocks, as a server does every few seconds beside the records of the room."""
         for meter in self.rules.viewing_sessions.running():
             self.committer.active[meter.payer] = meter.billed_active(now)
             self.committer.set_backs[meter.payer] = meter.set_back

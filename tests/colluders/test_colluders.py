@@ -1,4 +1,4 @@
-"""However users collude, in whatever order things happen: nobody is cheated, and no token or cent appears."""
+"""However users collude, and in whatever order events occur, nobody is cheated, and no token or cent is created."""
 
 import pytest
 from hypothesis import settings
@@ -8,7 +8,7 @@ from tests.colluders.machine import Colluders
 
 
 def test_colluders_create_no_token_and_every_bill_is_true() -> None:
-    """The same histories each time; the long run finds new ones."""
+    """The histories are the same each time; the long run finds new ones."""
     run_state_machine_as_test(Colluders, settings=settings(max_examples=250, stateful_step_count=30, derandomize=True))
 
 

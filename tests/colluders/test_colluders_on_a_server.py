@@ -34,7 +34,7 @@ async def test_every_wallet_of_colluders_on_a_server_has_the_balance_its_owner_w
             deadline=None,
             database=None,
             derandomize=count < LONG,
-            phases=[Phase.explicit, Phase.generate],  # what depends on the time of a real server cannot be made smaller
+            phases=[Phase.explicit, Phase.generate],  # failures that depend on a real server's time cannot be shrunk
             suppress_health_check=list(HealthCheck),
         )
         @example(users=3, history=KNOWN_CHEATS)

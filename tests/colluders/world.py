@@ -37,9 +37,9 @@ class World:
         self.now: Instant = START  # by the server's clock
         self.rooms: list[Room] = []
         self.silent_since: dict[UserId, Instant] = {}  # silent users whose silence is not noticed yet: since when
-        self.away: dict[UserId, Instant] = {}  # users whose silence has been noticed: when
+        self.away: dict[UserId, Instant] = {}  # users whose silence has been noticed, and when
         self.banned, self.frozen = set[UserId](), set[UserId]()
-        self.blocks: set[tuple[UserId, UserId]] = set()  # by whom, whom
+        self.blocks: set[tuple[UserId, UserId]] = set()  # pairs of a user and the user whom they blocked
         self.accountant = Accountant(self.is_here, self.is_silent, self.grace_of)
         self.changed: list[UserId] = []  # users with a changed wallet that rooms do not know of yet
         self._sent_refunds = set[PostingKey]()
@@ -59,7 +59,7 @@ class World:
         return user_id in self.silent_since and bool(room.opened and room.member_of(user_id))
 
     def grace_of(self, user_id: UserId) -> Duration | None:
-        """How much longer time may run on for a payer who is away; None of a user who is not."""
+        """Return how much longer time may run on for a payer who is away; None for a user who is present."""
         return max(0, self.away[user_id] + GRACE - self.now) if user_id in self.away else None
 
     def open_rooms(self) -> list[Room]:
@@ -81,16 +81,16 @@ class World:
             self.give(room, given)
 
     def vanish(self, user_id: UserId) -> None:
-        """Not a byte more; it is noticed after a while."""
+        """Let a user send nothing more; the silence is noticed later."""
         if user_id not in self.away:
             self.silent_since.setdefault(user_id, self.now)
 
     def lose_network(self, user_id: UserId) -> None:
-        """Their connections break, which is noticed at once."""
+        """Break a user's connections, which is noticed at once."""
         self.vanish(user_id)
         self._notice(user_id)
 
-    def come_back(self, user_id: UserId) -> None:
+    def return_to_rooms(self, user_id: UserId) -> None:
         if user_id in self.silent_since:
             self.accountant.note_payee_back(user_id)
         self.silent_since.pop(user_id, None)
@@ -110,7 +110,7 @@ class World:
     # Time
 
     def wait(self, span: Duration) -> None:
-        """Deadlines of rooms and silences that are noticed happen when they are due."""
+        """Let time pass; deadlines of rooms and silences take effect when they are due."""
         target = self.now + span
         while True:
             moments = [(at + PRESENCE, user_id) for user_id, at in self.silent_since.items()]
@@ -131,7 +131,7 @@ class World:
         self.now = max(self.now, to)
 
     def stall(self, span: Duration) -> None:
-        """The server does nothing for a while; after a long stall nobody counts as heard until they are heard again."""
+        """Let the server stall; after a long stall every user counts as silent until they respond."""
         until, all_silent = self.now + span, span >= PRESENCE
         self.give_all(inputs.Stalled(until, all_silent))
         if all_silent:
@@ -142,11 +142,11 @@ class World:
                 self.away.setdefault(user_id, self.now - GRACE)
         self._pass(until)
 
-    def crash(self, landed: str, down: Duration, set_back: Duration) -> None:
-        """Every room dies, and comes back from its rows on a machine with a clock of its own."""
+    def crash(self, committed: str, down: Duration, set_back: Duration) -> None:
+        """Crash every room and restart it from its rows, on a machine with another clock."""
         for room in self.open_rooms():
-            if landed != "nothing":
-                room.committer.land(room.epoch, without_record=landed == "postings")
+            if committed != "nothing":
+                room.committer.commit_batch(room.epoch, without_record=committed == "postings")
             self._abandon(room)
         self.now += down - set_back
         self.silent_since.clear()
@@ -163,20 +163,20 @@ class World:
         self.crash("nothing", down, 0)
 
     def lose_room(self, room: Room) -> None:
-        """Another server takes it up, while the postings of this one are under way."""
+        """Let another server adopt a room while postings of this server are under way."""
         self._abandon(room, keep=True)
         if room.committer.stored.status != "ended":
             room.adopt(self.now)
-        late = room.committer.flight
-        room.committer.flight = []
+        late = room.committer.batch
+        room.committer.batch = []
         self.ledger.apply(item for item in late if isinstance(item, Posting))  # they are fenced
 
     def _abandon(self, room: Room, *, keep: bool = False) -> None:
         self.accountant.note_crash(room)
-        flight = room.committer.flight
+        batch = room.committer.batch
         room.committer.lose()
         if keep:
-            room.committer.flight = flight
+            room.committer.batch = batch
         if room.committer.stored.status == "ended":
             self._finish(room)
 
@@ -189,7 +189,7 @@ class World:
         room.rules.termination.settle()
 
     def commit(self) -> None:
-        """Commit everything in flight and deliver the receipts."""
+        """Commit everything under way and deliver the receipts."""
         for room in self.rooms:
             if room.opened:
                 room.commit(self.now)
@@ -204,7 +204,7 @@ class World:
             self.give(room, inputs.FundsChanged(user_id, room.funds(user_id)))
 
     def deliver_refunds(self) -> None:
-        """`wallet:changed`, to whoever got something back."""
+        """Send `wallet:changed` to each user who received a refund."""
         for key, receipt in list(self.ledger.journal.items()):
             posting = receipt.posting
             if posting.kind is Kind.REFUND and posting.debit != PAYOUTS and key not in self._sent_refunds:
@@ -212,7 +212,7 @@ class World:
                 self.accountant.note_refund(posting)
 
     def settle_tickets(self) -> None:
-        """A server does so every few seconds, of streams that have ended."""
+        """Settle tickets of streams that have ended, as a server does every few seconds."""
         for stream in self.rooms:
             if isinstance(stream, StreamRoom) and stream.committer.stored.status == "ended":
                 if are_earned(stream.committer.stored.present, STREAM_RULES):
