@@ -56,8 +56,8 @@ class RoomKind(Protocol[StoredT, PastT]):
         """Read what the rules need beside the record."""
         ...
 
-    async def read_meters(self, room: LiveRoom, stored: StoredT) -> Mapping[MemberId, StoredMeter]:
-        """Read the meters that the members of a restarting room have of their own; other members are left out."""
+    async def read_meters(self, stored: StoredT, members: Iterable[MemberId]) -> Mapping[MemberId, StoredMeter]:
+        """Read the meters that these members have of their own, before they rejoin; other members are left out."""
         ...
 
     async def blocked_since(self, stored: StoredT, past: PastT) -> Iterable[UserId]:
@@ -82,7 +82,7 @@ class RoomKind(Protocol[StoredT, PastT]):
         ...
 
     def publish_end(self, room: LiveRoom, stored: StoredT, record: Any) -> None:
-        """Send the end with this record to the room's members, and to whom else it concerns."""
+        """Send the end of the room, as `record` states it, to its members and to other sessions of its parties."""
         ...
 
 
@@ -155,7 +155,9 @@ class RoomLifecycle(Generic[StoredT, PastT]):
         stored = await self._reclaim(room)
         if stored is None:
             return None
-        past, meters = await self._kind.read_past(stored), await self._kind.read_meters(room, stored)
+        past = await self._kind.read_past(stored)
+        members = [*room.returning.get(Audience.MEMBERS, ()), *room.fanout.members()]  # the former: if a restart raised
+        meters = await self._kind.read_meters(stored, members)
         # There is no await from here on: later inputs come behind the members' rejoins.
         task = self._open(room, stored, past, is_new=False)
         self._readmit(room, meters)

@@ -41,7 +41,7 @@ class CallKind:
         creator, since = facts.creator_id, facts.created_at
         return await retry_storage(lambda: recent_tips(self._postgres, facts.id, creator, since, (), limit))
 
-    async def read_meters(self, room: LiveRoom, stored: StoredCall) -> Mapping[MemberId, StoredMeter]:
+    async def read_meters(self, stored: StoredCall, members: Iterable[MemberId]) -> Mapping[MemberId, StoredMeter]:
         """Nothing: the one meter of a call is read with the call itself."""
         return {}
 

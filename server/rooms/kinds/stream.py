@@ -1,6 +1,7 @@
 """What is special to streams in the life of a room: their rows, rules and meters, and the end of both audiences."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -46,14 +47,14 @@ class StreamKind:
         tips = await retry_storage(lambda: recent_tips(self._postgres, facts.id, facts.owner_id, began, hidden, limit))
         return StreamHistory(people.tickets, people.blocked, people.earned, tips)
 
-    async def read_meters(self, room: LiveRoom, stored: StoredStream) -> Mapping[MemberId, StoredMeter]:
-        """Read the meters of the members who pay by the block."""
+    async def read_meters(self, stored: StoredStream, members: Iterable[MemberId]) -> Mapping[MemberId, StoredMeter]:
+        """Read the meters of those members who pay by the block."""
         found: dict[MemberId, StoredMeter] = {}
-        for member_id in room.fanout.members():
+        for member_id in members:
             session = self._sessions.by_member.get(member_id)
             if session is not None and pays(stored.facts, session.user_id, session.identity.is_operator):
-                user_id = session.user_id
-                found[member_id] = await retry_storage(lambda: open_viewing_session(self._postgres, room.id, user_id))  # noqa: B023  # reason: awaited at once
+                read = partial(open_viewing_session, self._postgres, stored.facts.id, session.user_id)
+                found[member_id] = await retry_storage(read)
         return found
 
     async def blocked_since(self, stored: StoredStream, past: StreamHistory) -> Iterable[UserId]:

@@ -11,6 +11,8 @@ from domain.protocol import commands as c
 from domain.room import inputs
 from domain.stream.stream import Stream
 from server.context import Context
+from server.rooms.room import LiveRoom
+from server.sessions.session import Session
 from tests.support.clients import Phone, go_live, send_tip
 from tests.support.servers import add_creator, add_fan, online, running_server, settings
 
@@ -73,6 +75,36 @@ async def test_a_crashed_stream_restarts_with_its_members_overlays_and_payers(co
         await trio.to_thread.run_sync(story)
     payers = await context.postgres.fetch("SELECT payer_id FROM meters")
     assert [row["payer_id"] for row in payers] == [fan], "the owner pays nothing, and has no meter"
+
+
+@pytest.mark.usefixtures("crash_on_bang")
+async def test_a_payer_stays_a_member_though_the_first_restart_raises_at_their_rejoin(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    rejoin_reply, raised = Session.rejoin_reply, False
+
+    def raise_once(self: Session, room: LiveRoom) -> Any:
+        nonlocal raised
+        if self.user_id == fan and not raised:
+            raised = True
+            raise PlantedFault
+        return rejoin_reply(self, room)
+
+    async with online(context, creator) as cleo, online(context, fan) as finn:
+
+        def story() -> None:
+            channel = go_live(cleo, type="private", rateTokensPerMin=60)["channel"]
+            cleo.join(channel)
+            epoch = finn.join(channel)["epoch"]
+            finn.wait_for("block:charged", blockNo=1)
+            monkeypatch.setattr(Session, "rejoin_reply", raise_once)
+            crash(finn, channel)
+            assert finn.wait_for("room:joined", epoch=epoch + 2)["you"]["role"] == "viewer"
+            finn.wait_for("block:charged", blockNo=3)
+
+        await trio.to_thread.run_sync(story)
+    assert raised
 
 
 @pytest.mark.usefixtures("crash_on_bang")
