@@ -121,7 +121,7 @@ async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId, *,
     return None
 
 
-async def who_blocks(postgres: Postgres, creators: Collection[UserId], user_id: UserId) -> set[UserId]:
+async def creators_blocking(postgres: Postgres, creators: Collection[UserId], user_id: UserId) -> set[UserId]:
     """Return those of the creators who have blocked the user. Raises StorageUnavailable."""
     # Read which of them have blocked the user.
     rows = await postgres.fetch(
@@ -131,7 +131,7 @@ async def who_blocks(postgres: Postgres, creators: Collection[UserId], user_id: 
     return {UserId(row["creator_id"]) for row in rows}
 
 
-async def welcomes(postgres: Postgres, creator_id: UserId, user_id: UserId) -> bool | None:
+async def has_not_blocked(postgres: Postgres, creator_id: UserId, user_id: UserId) -> bool | None:
     """Return whether the creator has not blocked the user; None if there is no such creator.
 
     Raises StorageUnavailable.

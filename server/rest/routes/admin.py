@@ -31,7 +31,7 @@ routes = Routes("/api/admin")
 
 
 class CreditWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """Tokens to credit, or to take back if negative; and the reason."""
+    """The tokens to credit, or to take back if negative, and the reason, which is stored with the operator's action."""
 
     user_id: UserId
     tokens: Annotated[int, msgspec.Meta(ge=-MAX_POSTING_TOKENS, le=MAX_POSTING_TOKENS)]
@@ -57,6 +57,8 @@ class ProofResult(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AuditResult(msgspec.Struct, frozen=True, rename="camel"):
+    """The result of an audit: whether every invariant holds, and each of them."""
+
     holds: bool
     proofs: list[ProofResult]
 
@@ -86,7 +88,10 @@ class RoomCard(msgspec.Struct, frozen=True, rename="camel"):
     ),
 )
 async def credit(request: Request, body: CreditWanted) -> Credit | Refusal:
-    """Credit promotional tokens, or correct a balance with a negative amount, which never exceeds the balance."""
+    """Credit promotional tokens, or correct a balance with a negative amount, which never exceeds the balance.
+
+    Promotional tokens can be spent and never cashed out. Operators cannot credit themselves.
+    """
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
@@ -107,7 +112,10 @@ async def credit(request: Request, body: CreditWanted) -> Credit | Refusal:
 
 @routes.get("/audit", needs=Needs.OPERATOR, refuses=(Code.OVERLOADED,))
 async def show_audit(request: Request) -> AuditResult | Refusal:
-    """Verify every invariant of the ledger against one snapshot. Only one audit runs at a time."""
+    """Verify every invariant of the ledger against one snapshot. Only one audit runs at a time.
+
+    The audit reads the whole ledger. A second request meanwhile is refused with OVERLOADED.
+    """
     try:
         _one_audit.acquire_nowait()
     except trio.WouldBlock:
@@ -124,7 +132,7 @@ async def show_audit(request: Request) -> AuditResult | Refusal:
 
 @routes.get("/rooms", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_rooms(request: Request, query: Paging) -> Listed[RoomCard]:
-    """The live rooms of this server, newest first."""
+    """The live rooms of this server, newest first. Other servers on the same database list their own."""
     rooms = sorted(request.context.registry, key=lambda room: room.id, reverse=True)
     rest = [room for room in rooms if query.before is None or room.id < _room_id(query.before)][query.offset :]
     shown = rest[: query.limit]
@@ -148,6 +156,7 @@ def _posting(key: PostingKey, body: CreditWanted, reason: str, operator_id: User
 
 
 async def _book(request: Request, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
+    """Post the credit in a background task, so that a client that disconnects does not cancel it."""
     if request.context.draining:
         return DRAINING
     receipt = (await request.background_tasks.run(partial(request.context.actor.post, [posting])))[0]
@@ -176,6 +185,7 @@ def _card(room: LiveRoom) -> RoomCard:
 
 
 def _room_id(before: str) -> UUID:
+    """Return the room id in a cursor. Raises BadCursor."""
     try:
         return UUID(before)
     except ValueError:

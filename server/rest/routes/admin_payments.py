@@ -80,14 +80,17 @@ class PaymentCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SettlementWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """`credit` gives the buyer the tokens of the purchase; `reject` means that the money is returned or not ours."""
+    """The decision and the reason. `credit` gives the buyer the tokens of the purchase.
+
+    `reject` gives no tokens: the operator returns the money at the provider, or it belongs to another shop.
+    """
 
     action: Literal["credit", "reject"]
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 
 class PaymentSettlementWanted(SettlementWanted, frozen=True, rename="camel"):
-    """`purchaseId` names the purchase that was paid, for a payment of an unknown purchase."""
+    """The decision and the reason; `purchaseId` names the paid purchase, for a payment of an unknown purchase."""
 
     purchase_id: UUID | None = None
 

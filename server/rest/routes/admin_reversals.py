@@ -51,7 +51,10 @@ class ReversalCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ReleaseWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """`release` unfreezes the buyer's wallet; to take tokens back, book a negative credit before."""
+    """The decision and the reason. `release` unfreezes the buyer's wallet.
+
+    To take the tokens back, an operator books a negative credit first.
+    """
 
     action: Literal["release"]
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
@@ -73,7 +76,7 @@ async def list_reported_reversals(request: Request, query: ReversalsQuery) -> Li
 async def settle_one_reversal(request: Request, reversal_id: UUID, body: ReleaseWanted) -> ReversalCard | Refusal:
     """Unfreeze the wallet that a refund or chargeback froze, unless another one keeps it frozen.
 
-    Repeating the decision changes nothing.
+    Operators cannot unfreeze their own wallets. Repeating the decision changes nothing.
     """
     settlement = await settlement_of(request, body.action, body.reason, str(reversal_id))
     if isinstance(settlement, Refusal):

@@ -28,15 +28,18 @@ class BanWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BanLifted(msgspec.Struct, frozen=True, rename="camel"):
+    """The user, who is not banned any more."""
+
     user_id: UserId
     banned: bool
 
 
 @routes.post(needs=Needs.OPERATOR, status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND, Code.OVERLOADED))
 async def ban(request: Request, body: BanWanted) -> Ban | Refusal:
-    """Ban a user: end every call and session of theirs and refuse new ones. Replaces an earlier ban.
+    """Ban a user: end every call, stream and session of theirs and refuse new ones. Replaces an earlier ban.
 
-    Banned users may still see their wallet, ledger, purchases and payouts.
+    This server applies the ban before it answers, other servers within a second. Banned users may still see their
+    wallet, ledger, purchases and payouts.
     """
     reason = clean(body.reason)
     if not reason:
@@ -58,7 +61,7 @@ async def ban(request: Request, body: BanWanted) -> Ban | Refusal:
 
 @routes.delete("/{userId}", needs=Needs.OPERATOR)
 async def lift(request: Request, user_id: UserId) -> BanLifted:
-    """Lift the ban of a user. Idempotent."""
+    """Lift the ban of a user. Idempotent, also for a user who is not banned."""
     await lift_ban(request.context.postgres, user_id, request.user_id)
     await request.context.bans.apply_changes()
     return BanLifted(user_id, False)

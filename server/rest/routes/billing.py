@@ -45,7 +45,10 @@ class Totals(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CallBilling(msgspec.Struct, frozen=True, rename="camel"):
-    """A call, its last 1,000 blocks in order, and how long it can go on; only the fan sees `secondsLeft`."""
+    """A call, its last 1,000 blocks in order, and how long it can continue.
+
+    `secondsLeft` is how long the fan's tokens last, null while the call has no server; only the fan receives it.
+    """
 
     call: CallView
     blocks: list[Block]
@@ -86,19 +89,28 @@ class BlocksQuery(PeriodPaging, frozen=True, rename="camel"):
 
 @routes.post("/{callId}/pause", refuses=ANSWER_REFUSALS)
 async def pause_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """Pause the clock of a call; the rest of the paid block is kept. Idempotent."""
+    """Pause the clock of a call; the rest of the paid block is kept. Idempotent.
+
+    The pause is a hold of the caller. The sum of one party's pauses is limited by `calls.pause_limit_seconds`.
+    """
     return await give(request, CallPause(call_id=call_id))
 
 
 @routes.post("/{callId}/resume", refuses=ANSWER_REFUSALS)
 async def resume_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """Lift the caller's own hold; each party can only lift its own. Idempotent."""
+    """Lift the caller's own hold; each party can only lift its own. Idempotent.
+
+    The clock runs again once no hold is left: the other party may have paused as well, or be absent.
+    """
     return await give(request, CallResume(call_id=call_id))
 
 
 @routes.post("/{callId}/stop", refuses=(Code.NOT_FOUND, Code.OVERLOADED, Code.ROOM_STARTING, Code.DRAINING))
 async def stop_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """End a call. Answers once all its blocks are booked; an ended call is returned as it is."""
+    """End a call. Answers once all its blocks are booked; an ended call is returned as it is.
+
+    While the call rings, this cancels it for the fan and declines it for the creator.
+    """
     context = request.context
     room = context.registry.find(call_id)
     ended = await give(request, CallEnd(call_id=call_id))
@@ -115,7 +127,10 @@ async def stop_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
 
 @routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
 async def list_blocks(request: Request, query: BlocksQuery) -> Listed[BilledBlock] | Refusal:
-    """The blocks that the caller paid or earned, newest first; refunds are separate entries of the ledger."""
+    """The blocks that the caller paid or earned, newest first; refunds are separate entries of the ledger.
+
+    `callId` and `streamId` exclude each other. The period refers to the time at which a block was charged.
+    """
     if query.call_id is not None and query.stream_id is not None:
         return invalid(FieldError("streamId", "cannot be given together with callId"))
     wanted = EntryFilter(
@@ -145,7 +160,7 @@ async def show_stats(request: Request, query: DayPeriod) -> BillingStatsByRole:
 
 @routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
 async def show_billing(request: Request, call_id: CallId) -> CallBilling | Refusal:
-    """A call and its blocks, for its parties."""
+    """A call and its blocks, for its parties. Other users get NOT_FOUND."""
     view = await request.context.call_commands.view(request.user_id, call_id)
     if view is None:
         return NO_SUCH_CALL
@@ -170,6 +185,7 @@ def _seconds_left(request: Request, view: CallView) -> float | None:
 
 
 async def _billed_blocks(request: Request, entries: Sequence[Entry]) -> list[BilledBlock]:
+    """Complete entries of blocks by their refunds, which one query reads for all of them."""
     keys = {entry.n: _key(request.user_id, entry) for entry in entries}
     refunds = await find_refunded_tokens(request.context.postgres, list(keys.values()))
     return [

@@ -61,6 +61,8 @@ class CallWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CallRung(msgspec.Struct, frozen=True, rename="camel"):
+    """The ringing call and its channel; `minRequired` is the price of one block in tokens."""
+
     success: bool
     call_id: CallId
     channel: str
@@ -69,10 +71,14 @@ class CallRung(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CallAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """The state of the call after the request."""
+
     call: CallView
 
 
 class CallStatsByRole(msgspec.Struct, frozen=True, rename="camel"):
+    """Sums over the caller's calls in each role."""
+
     fan: CallStats
     creator: CallStats
 
@@ -89,7 +95,11 @@ class HistoryQuery(PeriodPaging, frozen=True, rename="camel"):
     "/initiate", status=201, refuses=RING_REFUSALS, takes_key=True, closed_while_draining=True, retired=INITIATE
 )
 async def init_call(request: Request, body: CallWanted) -> CallRung | Refusal:
-    """Ring a creator. Ringing is free; a request with the same key returns the same call."""
+    """Ring a creator. Ringing is free; a request with the same key returns the same call.
+
+    The creator must accept calls, be online and be in no other call or stream, and the fan must be able to pay one
+    block. The rate and the length of a block are fixed now. Both parties receive the outcome over the websocket.
+    """
     rung = await request.background_tasks.run(partial(_make_and_ring, request.context, _new_call(request, body)))
     if isinstance(rung, Refusal):
         return rung
@@ -106,13 +116,16 @@ async def init_call(request: Request, body: CallWanted) -> CallRung | Refusal:
 
 @routes.post("/{callId}/accept", refuses=ANSWER_REFUSALS)
 async def accept_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """Accept a ringing call, as its creator; the first accept wins."""
+    """Accept a ringing call, as its creator; the first accept wins.
+
+    Both parties must then join the channel within `calls.join_seconds`. Block 1 is charged once both have joined.
+    """
     return await give(request, CallAccept(call_id=call_id))
 
 
 @routes.post("/{callId}/decline", refuses=ANSWER_REFUSALS)
 async def decline_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """Decline a ringing call, as its creator."""
+    """Decline a ringing call, as its creator. The fan must wait before ringing this creator again."""
     return await give(request, CallDecline(call_id=call_id))
 
 
@@ -124,7 +137,7 @@ async def cancel_call(request: Request, call_id: CallId) -> CallAnswer | Refusal
 
 @routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
 async def list_history(request: Request, query: HistoryQuery) -> Listed[CallView]:
-    """The caller's calls, newest first."""
+    """The caller's calls, newest first, also those that were never answered."""
     wanted = CallFilter(query.role, query.status, query.since, query.until)
     return request.listed(await list_calls(request.context.postgres, request.user_id, wanted, query.page), query)
 
@@ -137,7 +150,7 @@ async def show_stats(request: Request, query: Period) -> CallStatsByRole:
 
 @routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
 async def show_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """The present state of a call, for its parties."""
+    """The present state of a call, for its parties. Other users get NOT_FOUND."""
     view = await request.context.call_commands.view(request.user_id, call_id)
     return NO_SUCH_CALL if view is None else CallAnswer(view)
 

@@ -12,6 +12,8 @@ routes = Routes("/api/config")
 
 
 class PublicConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """The address of the websocket, the rules of blocks, the currency of token packs, and STUN servers."""
+
     websocket_url: str
     block_seconds: int
     block_rounding: str
@@ -21,7 +23,7 @@ class PublicConfig(msgspec.Struct, frozen=True, rename="camel"):
 
 @routes.get(needs=Needs.ANYONE)
 async def show_config(request: Request) -> PublicConfig:
-    """Public settings."""
+    """The public settings, which clients read before they connect."""
     settings = request.context.settings
     return PublicConfig(
         websocket_url=settings.websocket.public_url or _own_url(request),

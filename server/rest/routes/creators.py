@@ -22,17 +22,17 @@ from storage.people.users import (
     Creator,
     become_creator,
     block_user,
+    creators_blocking,
     find_creator,
     list_creators,
     unblock_user,
-    who_blocks,
 )
 
 routes = Routes("/api/creators")
 
 
 class CreatorCard(msgspec.Struct, frozen=True, rename="camel"):
-    """The public facts about a creator."""
+    """The public facts about a creator; `busy` says that the creator is in a call or live."""
 
     user_id: UserId
     display_name: str
@@ -43,7 +43,7 @@ class CreatorCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CreatorTerms(msgspec.Struct, frozen=True, rename="camel"):
-    """The name and rate of a creator; without a name the present one is kept."""
+    """The rate, name and availability of a creator; without a name the present one is kept."""
 
     rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
     display_name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | None = None
@@ -51,13 +51,18 @@ class CreatorTerms(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Blocked(msgspec.Struct, frozen=True, rename="camel"):
+    """The user, and whether the caller blocks them now."""
+
     user_id: UserId
     blocked: bool
 
 
 @routes.put("/me", refuses=(Code.VALIDATION_FAILED,))
 async def update_creator(request: Request, body: CreatorTerms) -> CreatorCard | Refusal:
-    """Become a creator or change the terms. A new rate applies from the next call on; live calls keep theirs."""
+    """Become a creator or change the terms. A new rate applies from the next call on; live calls keep theirs.
+
+    A rate at which one block would cost more than a payment may have is refused.
+    """
     name = None if body.display_name is None else clean_name(body.display_name)
     if name == "":
         return invalid(FieldError("displayName", "must have a visible character"))
@@ -73,9 +78,11 @@ async def update_creator(request: Request, body: CreatorTerms) -> CreatorCard | 
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
 async def list_cards(request: Request, query: Paging) -> Listed[CreatorCard]:
-    """Creators, newest first."""
+    """Creators, newest first. To users whom a creator has blocked, the creator appears offline."""
     found = await list_creators(request.context.postgres, query.page)
-    hidden = await who_blocks(request.context.postgres, [creator.user_id for creator in found.items], request.user_id)
+    hidden = await creators_blocking(
+        request.context.postgres, [creator.user_id for creator in found.items], request.user_id
+    )
     return request.listed(Paged([_card_for(request, creator, hidden) for creator in found.items], *found[1:]), query)
 
 
@@ -85,7 +92,7 @@ async def show_card(request: Request, user_id: UserId) -> CreatorCard | Refusal:
     creator = await find_creator(request.context.postgres, user_id)
     if creator is None:
         return Refusal(Code.NOT_FOUND, "No such creator")
-    return _card_for(request, creator, await who_blocks(request.context.postgres, [user_id], request.user_id))
+    return _card_for(request, creator, await creators_blocking(request.context.postgres, [user_id], request.user_id))
 
 
 @routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
@@ -107,7 +114,7 @@ async def block(request: Request, user_id: UserId) -> Blocked | Refusal:
 
 @routes.delete("/me/blocks/{userId}")
 async def unblock(request: Request, user_id: UserId) -> Blocked:
-    """Unblock a user. Idempotent."""
+    """Unblock a user. Idempotent. Refunded tickets stay refunded."""
     await unblock_user(request.context.postgres, request.user_id, user_id)
     _deliver_to_rooms(request, inputs.UserBlocked(user_id, blocked=False))
     return Blocked(user_id, False)

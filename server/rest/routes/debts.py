@@ -11,7 +11,7 @@ routes = Routes("/api/admin/debts")
 
 
 class DebtsQuery(Paging, frozen=True, rename="camel"):
-    """A filter of debts."""
+    """A filter of debts by their status and their debtor."""
 
     status: DebtStatus | None = None
     user_id: UserId | None = None

@@ -14,7 +14,11 @@ CACHED = "public, max-age=300"  # the documents are public and change only with 
 
 
 def document_routes(documented: Callable[[], tuple[Route, ...]]) -> Routes:
-    """Return the routes of the documents; `documented` returns all routes of the server, including these."""
+    """Return the routes of the documents.
+
+    `documented` returns all routes of the server, including these. It is a function because the table of routes is
+    complete only after this one has returned.
+    """
     routes = Routes("/api")
 
     @routes.get("/openapi.json", needs=Needs.ANYONE)
@@ -39,6 +43,7 @@ def document_routes(documented: Callable[[], tuple[Route, ...]]) -> Routes:
 
 
 def _asyncapi(request: Request) -> bytes:
+    """Return the AsyncAPI document with the address at which the client of this request reaches the websocket."""
     origin = request.origin
     proxied = None if origin == (None, None) else "wss" if origin.secure else "ws"
     return asyncapi_json(request.context.settings, request.context.websocket_port, proxied)

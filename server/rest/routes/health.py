@@ -1,4 +1,7 @@
-"""Probes for operators, outside of `/api`: liveness, readiness and metrics."""
+"""Probes for operators, outside of `/api`: liveness, readiness and metrics.
+
+Load balancers and orchestrators call them often, so they cost little and have a rate limit of their own.
+"""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -22,6 +25,8 @@ routes = Routes("")
 
 
 class Health(msgspec.Struct, frozen=True):
+    """`ok`, if the process answers at all."""
+
     status: str
 
 
@@ -34,13 +39,17 @@ class Readiness(msgspec.Struct, frozen=True):
 
 @routes.get("/healthz", needs=Needs.ANYONE, limit="probe")
 async def show_health(request: Request) -> Health:
-    """Liveness: the process answers."""
+    """Liveness: the process answers. A process that does not should be restarted; the database is not asked."""
     return Health("ok")
 
 
 @routes.get("/readyz", needs=Needs.ANYONE, refuses=(Code.STORAGE_UNAVAILABLE, Code.DRAINING), limit="probe")
 async def show_readiness(request: Request) -> Readiness | Refusal:
-    """Readiness: whether this server should receive work; if not, which part fails."""
+    """Readiness: whether this server should receive work; if not, which part fails.
+
+    The parts are the database, the storage actor, the supervision of rooms, and `open`, which fails in a server that
+    is stopping.
+    """
     parts = {name: "ok" if await is_up(request.context) else "failed" for name, is_up in _PARTS.items()}
     failed = [name for name, state in parts.items() if state != "ok"]
     if not failed:
@@ -95,6 +104,7 @@ class _Probe:
 
 
 async def _database_answers(context: Context) -> bool:
+    """Return whether the database answers; waits for a query that another probe has sent, or sends one."""
     while (probe := _probes.get(context)) is not None:
         await probe.done.wait()
         if probe.answered is not None:
@@ -109,6 +119,7 @@ async def _database_answers(context: Context) -> bool:
 
 
 async def _ask_database(context: Context) -> bool:
+    """Send the smallest query; False if it fails, or takes longer than PROBE_SECONDS."""
     with trio.move_on_after(PROBE_SECONDS):
         try:
             return await context.postgres.fetchrow("SELECT 1") is not None

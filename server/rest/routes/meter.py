@@ -1,4 +1,8 @@
-"""The billing webhook: a cron job has every due block committed. Rooms own their clocks and do not depend on it."""
+"""The billing webhook: a cron job has every due block committed. Rooms own their clocks and do not depend on it.
+
+It exists for operators whose older system was driven by such a job, and as a check from outside: its answer shows
+whether every live call could be brought up to date.
+"""
 
 import base64
 import hashlib
@@ -27,7 +31,7 @@ routes = Routes("/api/billing/meter")
 
 
 class SweptCall(msgspec.Struct, frozen=True, rename="camel"):
-    """The result for one call."""
+    """The result for one call. `reason` is the code of the refusal, for a call that could not be brought up to date."""
 
     call_id: str
     success: bool
@@ -57,7 +61,8 @@ class Sweep(msgspec.Struct, frozen=True, rename="camel"):
 async def sweep(request: Request) -> Sweep | Refusal:
     """Commit every due block of every live call, and adopt calls that no room owns.
 
-    Authenticated by the secret in `X-Billing-Secret` or by a Standard Webhooks signature made with it.
+    Authenticated by the secret in `X-Billing-Secret` or by a Standard Webhooks signature made with it, at most five
+    minutes old. A sweep makes no block due: two sweeps at once, or none at all, charge the same.
     """
     context = request.context
     if not _may_sweep(request):
@@ -114,6 +119,7 @@ def _line(call_id: str, answer: Any) -> SweptCall:
 
 
 def _may_sweep(request: Request) -> bool:
+    """Return whether the caller has proved the billing secret; False for all if none is configured."""
     secret = request.context.secrets.billing_webhook_secret
     if secret is None:
         return False
@@ -126,7 +132,7 @@ def _may_sweep(request: Request) -> bool:
 def _is_signed(request: Request, secret: str) -> bool:
     """Verify a Standard Webhooks signature: `v1,` and base64 of the HMAC-SHA256 of id, timestamp and body.
 
-    One valid signature of several suffices.
+    One valid signature of several suffices. The scheme is that of https://www.standardwebhooks.com.
     """
     webhook_id, timestamp = request.headers.get("Webhook-Id", ""), request.headers.get("Webhook-Timestamp", "")
     if not webhook_id or not is_recent(timestamp, request.context.clock.now() // 1_000_000):

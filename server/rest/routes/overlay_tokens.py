@@ -30,7 +30,7 @@ routes = Routes("/api/overlay-tokens")
 
 
 class OverlayTokenWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """The name of the token, such as its scene or machine."""
+    """A name by which the creator recognises the token, such as that of its scene or machine."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
@@ -43,7 +43,10 @@ class OverlayTokenMade(OverlayTokenCard, frozen=True, rename="camel"):
 
 @routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.FORBIDDEN))
 async def make(request: Request, body: OverlayTokenWanted) -> OverlayTokenMade | Refusal:
-    """Create a token, as a creator. It gives read-only access to the creator's own rooms."""
+    """Create a token, as a creator. It gives read-only access to the creator's own rooms until it is revoked.
+
+    A creator has at most `overlays.tokens_per_creator` of them; another one is refused with FORBIDDEN.
+    """
     name = clean_name(body.name)
     if not name:
         return invalid(FieldError("name", "must have a visible character"))

@@ -97,7 +97,10 @@ class Overview(msgspec.Struct, frozen=True, rename="camel"):
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def show_overview(request: Request, query: OverviewQuery) -> Overview:
-    """Sales, tickets, tips, calls, cash-out and margin, by UTC day, latest first."""
+    """Sales, tickets, tips, calls, cash-out and margin, by UTC day, latest first.
+
+    Sums of past days are stored, and the request adds what was booked since they were stored last.
+    """
     settings = request.context.settings
     cents = settings.payouts.cents_per_token
     through = await sum_up(request.context.postgres)
@@ -121,6 +124,7 @@ async def show_overview(request: Request, query: OverviewQuery) -> Overview:
 
 
 def _sums(figures: Figures, days: Iterable[date], cents_per_token: int) -> Sums:
+    """Add up the figures of these days; a day without any is absent from the figures."""
     days = list(days)
     calls = _calls([figures.calls[day] for day in days if day in figures.calls])
     cash_out = sum((figures.cash_out[day] for day in days if day in figures.cash_out), CashOut())
@@ -158,6 +162,7 @@ def _calls(calls: list[Calls]) -> Calls:
 
 
 def _margin(sales: Sales, buyers: int, payouts: PayoutSettings) -> Margin:
+    """Return what remains of the revenue if every sold token is cashed out."""
     worth = payouts.in_packs_currency(sales.tokens * payouts.cents_per_token)
     margin = sales.revenue_cents - worth
     return Margin(buyers, sales.revenue_cents, worth, margin, _ratio(margin, buyers))

@@ -65,14 +65,14 @@ async def receive_stripe_event(request: Request) -> Heard | Refusal:
 
 @routes.get("/demo/{purchaseId}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=HTML)
 async def show_demo_checkout(request: Request, purchase_id: UUID) -> Plain | Refusal:
-    """The checkout page of the demo; only with `serve --demo` on a loopback address."""
+    """The checkout page of the demo; only with `serve --demo` on a loopback address, else NOT_FOUND."""
     purchase = await _demo_purchase(request.context, purchase_id)
     return NO_DEMO if purchase is None else Plain(page(purchase).encode(), HTML)
 
 
 @routes.post("/demo/{purchaseId}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=HTML)
 async def pay_demo_checkout(request: Request, purchase_id: UUID) -> Plain | Refusal:
-    """Mark a purchase of the demo as paid, without money."""
+    """Mark a purchase of the demo as paid, without money, and show its page again."""
     demo, purchase = request.context.payments.demo, await _demo_purchase(request.context, purchase_id)
     if demo is None or purchase is None:
         return NO_DEMO

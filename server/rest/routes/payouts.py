@@ -28,6 +28,8 @@ routes = Routes("/api")
 
 
 class PayoutWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """The number of tokens to cash out."""
+
     tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
 
 
@@ -99,7 +101,11 @@ class StatusPaging(Paging, frozen=True, rename="camel"):
     closed_while_draining=True,
 )
 async def cash_out(request: Request, body: PayoutWanted) -> PayoutBooked | Refusal:
-    """Cash out earned tokens, as a creator. Bought and promotional tokens can only be spent."""
+    """Cash out earned tokens, as a creator. Bought and promotional tokens can only be spent.
+
+    The tokens leave the wallet at once. An operator then pays the creator outside of this server, or rejects the
+    request, which returns the tokens. Refused below `payouts.min_tokens` and beyond the cashable tokens.
+    """
     work = partial(request.context.payouts.request, request.user_id, body.tokens, request.posting_key())
     payout = await request.background_tasks.run(work)
     if isinstance(payout, Refusal):
@@ -147,7 +153,8 @@ async def list_all(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
 async def settle(request: Request, payout_id: UUID, body: PayoutSettled) -> PayoutCard | Refusal:
     """Mark a payout as paid, or reject it and return its remaining tokens. Repeating a decision changes nothing.
 
-    Operators cannot settle their own payouts, and no payout is paid while its creator's wallet is frozen.
+    Operators cannot settle their own payouts, and no payout is paid while its creator's wallet is frozen. A payout
+    that was settled the other way is refused with PAYOUT_SETTLED.
     """
     payout = await request.background_tasks.run(
         partial(_settle, request.context.postgres, request.context.payouts, payout_id, body, request.user_id)
@@ -158,6 +165,7 @@ async def settle(request: Request, payout_id: UUID, body: PayoutSettled) -> Payo
 async def _settle(
     postgres: Postgres, payouts: Payouts, payout_id: UUID, body: PayoutSettled, operator_id: UserId
 ) -> Payout | Refusal:
+    """Store the decision, then return the tokens of a rejected payout; maintenance returns them after a crash."""
     note, cents = clean(body.note), body.amount_cents
     payout = await settle_payout(postgres, payout_id, body.status, operator_id, note, cents)
     if payout is None:

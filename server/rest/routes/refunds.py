@@ -125,6 +125,7 @@ async def _refund(
 
 
 async def _find(postgres: Postgres, body: RefundWanted) -> list[PostingKey]:
+    """Return the posting keys of the payments that the body names; none if nothing was paid."""
     if body.tip_id is not None:
         return await find_paid(postgres, Kind.TIP, body.tip_id)
     if body.ticket_id is not None:
@@ -136,6 +137,7 @@ async def _find(postgres: Postgres, body: RefundWanted) -> list[PostingKey]:
 
 
 def _sum(receipts: Sequence[Receipt]) -> Refund:
+    """Add up refunds of one payer, by the wallet that each of them was taken from."""
     tokens = sum(receipt.posting.tokens for receipt in receipts)
     from_escrow, from_losses = (
         sum(receipt.posting.tokens for receipt in receipts if receipt.posting.debit == wallet)

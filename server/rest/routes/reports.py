@@ -28,14 +28,17 @@ class ReportWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ReportQuery(Paging, frozen=True, rename="camel"):
-    """A filter of reports."""
+    """A filter of reports by the reported user."""
 
     user_id: UserId | None = None
 
 
 @routes.post("/reports", status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND))
 async def report(request: Request, body: ReportWanted) -> Report | Refusal:
-    """Report a user to the operators. An equal report within a day returns the first one."""
+    """Report a user to the operators. An equal report within a day returns the first one.
+
+    The reported user does not learn of it. A room is accepted if the caller may know of it.
+    """
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))

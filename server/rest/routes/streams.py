@@ -53,6 +53,8 @@ class StreamWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class StreamAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """The state of the stream after the request."""
+
     stream: StreamView
 
 
@@ -64,7 +66,7 @@ class StreamAccess(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class StreamsQuery(Paging, frozen=True, rename="camel"):
-    """A filter of streams."""
+    """A filter of streams by status, type and creator."""
 
     status: StreamStatus | None = None
     type: StreamType | None = None
@@ -73,7 +75,10 @@ class StreamsQuery(Paging, frozen=True, rename="camel"):
 
 @routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.DRAINING))
 async def announce(request: Request, body: StreamWanted) -> StreamAnswer | Refusal:
-    """Announce a stream. Its prices and its channel never change afterwards."""
+    """Announce a stream. Its prices and its channel never change afterwards.
+
+    It is `scheduled` until its creator starts it. One that is not started within `streams.stream_expiry_days` expires.
+    """
     title = clean(body.title)
     refusal = _why_not_announce(request, body, title)
     if refusal is not None:
@@ -98,14 +103,17 @@ async def list_views(request: Request, query: StreamsQuery) -> Listed[StreamView
 
 @routes.get("/{streamId}", needs=Needs.ONLOOKER, refuses=(Code.NOT_FOUND,))
 async def show_stream(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
-    """The present state of a stream."""
+    """The present state of a stream, for everybody with a token."""
     stored = await find_stream(request.context.postgres, stream_id)
     return NO_SUCH_STREAM if stored is None else StreamAnswer(_view(request, stored))
 
 
 @routes.get("/{streamId}/access", refuses=(Code.NOT_FOUND,))
 async def show_access(request: Request, stream_id: RoomId) -> StreamAccess | Refusal:
-    """Whether the caller may watch, and the reason."""
+    """Whether the caller may watch, and the reason.
+
+    Of a metered stream it does not say whether the caller has the tokens for a block; the join does.
+    """
     stored = await find_stream(request.context.postgres, stream_id)
     if stored is None:
         return NO_SUCH_STREAM
@@ -185,7 +193,7 @@ async def _cancel(request: Request, stream_id: RoomId) -> bool:
 
 
 async def _end_live(request: Request, stream_id: RoomId) -> Refusal | None:
-    """Tell the room to end and wait for its last receipt; return the refusal if it has no room on this server."""
+    """Send the room its end and wait for its last receipt; return the refusal if it has no room on this server."""
     room = request.context.registry.find(stream_id)
     if room is None:
         return await request.context.absent_rooms.why_absent(stream_id)
@@ -196,6 +204,7 @@ async def _end_live(request: Request, stream_id: RoomId) -> Refusal | None:
 
 
 def _why_not_announce(request: Request, body: StreamWanted, title: str) -> Refusal | None:
+    """Return the first rule that the announced stream violates; `title` is the cleaned one."""
     priced = body.ticket_price_tokens is not None or body.rate_tokens_per_min is not None
     if not title:
         return invalid(FieldError("title", "must have a visible character"))
@@ -226,6 +235,7 @@ def _new_stream(request: Request, body: StreamWanted, title: str) -> NewStream:
 
 
 async def _own(request: Request, stream_id: RoomId) -> StoredStream | Refusal:
+    """Return the stream if the caller owns it."""
     stored = await find_stream(request.context.postgres, stream_id)
     if stored is None:
         return NO_SUCH_STREAM

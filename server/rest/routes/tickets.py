@@ -1,4 +1,4 @@
-"""Tickets to streams."""
+"""Tickets to streams, which are paid into escrow (contract.md, Tickets)."""
 
 from functools import partial
 from uuid import UUID
@@ -21,6 +21,8 @@ routes = Routes("/api/streams")
 
 
 class Ticket(msgspec.Struct, frozen=True, rename="camel"):
+    """A ticket and its price."""
+
     ticket_id: UUID
     stream_id: RoomId
     price_tokens: int
@@ -75,6 +77,7 @@ async def buy(request: Request, stream_id: RoomId) -> TicketBought | Refusal:
 
 
 async def _why_not_sell(request: Request, stored: StoredStream) -> Refusal | None:
+    """Return why the caller may not buy a ticket, apart from its price."""
     if stored.facts.owner_id == request.user_id:
         return Refusal(Code.SELF_PAYMENT, "Nobody can buy a ticket from themselves")
     if stored.record.status == "ended":
@@ -85,6 +88,7 @@ async def _why_not_sell(request: Request, stored: StoredStream) -> Refusal | Non
 
 
 async def _why_evicted(request: Request, stored: StoredStream) -> Refusal | None:
+    """Return why the creator keeps the caller out of the stream: by a removal or by a block."""
     room = request.context.registry.find(stored.facts.id)  # its state has a removal before the database does
     live = None if room is None else room.stream
     removed = stored.record.removed if live is None else tuple(live.access_policy.removed)

@@ -27,7 +27,7 @@ from server.rest.strict_json import FieldError
 from server.sessions.call_commands import FULL
 from storage.ledger.statements import Entry, EntryFilter, Span
 from storage.paging import Paged
-from storage.people.users import welcomes
+from storage.people.users import has_not_blocked
 from storage.rooms.streams import find_standing, find_stream
 from storage.rooms.tips import Giver, RoomSpan, find_room_span, list_tips, top_givers
 
@@ -50,6 +50,8 @@ class TipContext(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TipWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """The receiver, the tokens, a message, and the room in which the tip appears; without a room it is private."""
+
     to_creator_id: UserId
     amount_tokens: Amount
     message: Text | None = None
@@ -57,6 +59,8 @@ class TipWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SentTip(msgspec.Struct, frozen=True, rename="camel"):
+    """A tip that was sent; `channel` is that of its room, null outside of rooms."""
+
     tip_id: UUID
     to_creator_id: UserId
     amount_tokens: int
@@ -89,7 +93,7 @@ class PastTip(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TipsQuery(Paging, frozen=True, rename="camel"):
-    """A filter of tips."""
+    """A filter of tips by direction and room."""
 
     role: Literal["sent", "received"] | None = None
     stream_id: UUID | None = None
@@ -131,7 +135,10 @@ class Ranking(msgspec.Struct, frozen=True, rename="camel"):
     ),
 )
 async def send_tip(request: Request, body: TipWanted) -> TipAnswer | Refusal:
-    """Tip a creator, in a room or outside of any. The creator gets all of the tokens."""
+    """Tip a creator, in a room or outside of any. The creator gets all of the tokens.
+
+    In a room, all members receive the tip. The tip of a muted user appears without its message.
+    """
     tipped = await _look_up(request, body)
     command = TipSend(
         channel="" if tipped is None else tipped.channel or "",
@@ -226,6 +233,7 @@ async def _look_up(request: Request, body: TipWanted) -> Tipped | None:
 
 
 async def _give_there(request: Request, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
+    """Send a tip through the room that it names, or outside of any."""
     give = _give if tipped.room_id is None else _give_in_room
     return await give(request, command, tipped)
 
@@ -248,10 +256,10 @@ async def _give(request: Request, command: TipSend, tipped: Tipped) -> dict[str,
     context, creator_id = request.context, tipped.creator_id
     if creator_id == request.user_id:
         return Refusal(Code.SELF_PAYMENT, "Nobody can tip themselves")
-    welcome = await welcomes(context.postgres, creator_id, request.user_id)
-    if welcome is None:
+    is_unblocked = await has_not_blocked(context.postgres, creator_id, request.user_id)
+    if is_unblocked is None:
         return NO_SUCH_CREATOR
-    if not welcome:
+    if not is_unblocked:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
     if context.draining:
         return DRAINING
@@ -263,12 +271,14 @@ async def _give(request: Request, command: TipSend, tipped: Tipped) -> dict[str,
 
 
 def _answer(result: object) -> TipAnswer:
-    new = msgspec.convert(result, _Thanks)
-    tip, balance = new.tip, new.wallet.balance
-    return TipAnswer(tip, new.wallet, True, tip.tip_id, tip.amount_tokens, balance)
+    booked = msgspec.convert(result, _Booked)
+    tip, balance = booked.tip, booked.wallet.balance
+    return TipAnswer(tip, booked.wallet, True, tip.tip_id, tip.amount_tokens, balance)
 
 
-class _Thanks(msgspec.Struct, frozen=True):
+class _Booked(msgspec.Struct, frozen=True):
+    """The fields of `tip_result`, which the answer to a tip is made of in both transports."""
+
     tip: SentTip
     wallet: Balance
 

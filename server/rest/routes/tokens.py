@@ -1,4 +1,4 @@
-"""Token packs: list them and buy them."""
+"""Token packs: list them and buy them. The buyer pays on a page of the payment provider."""
 
 from decimal import Decimal
 from functools import partial
@@ -53,6 +53,8 @@ class Packs(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PurchaseWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """The id of the pack to buy, as `GET /api/tokens/packs` lists it."""
+
     pack_id: Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
 
 
@@ -92,7 +94,10 @@ async def list_packs(request: Request) -> Packs:
     ),
 )
 async def buy(request: Request, body: PurchaseWanted) -> PurchaseCard | Refusal:
-    """Begin to buy a pack: the buyer pays at `checkoutUrl`. The same key returns the same purchase."""
+    """Begin to buy a pack: the buyer pays at `checkoutUrl`. The same key returns the same purchase.
+
+    The tokens are credited when the provider reports the payment; the buyer's sessions then receive `wallet:changed`.
+    """
     found = await request.background_tasks.run(partial(_begin, request, body.pack_id))
     return found if isinstance(found, Refusal) else card_of(found)
 
@@ -117,6 +122,7 @@ def in_units(cents: int) -> str:
 
 
 async def _begin(request: Request, pack_id: str) -> Purchase | Refusal:
+    """Store the purchase first, so that a payment of its checkout always finds it, and then make the checkout."""
     purchase = await _find_or_make(request, pack_id)
     if isinstance(purchase, Refusal):
         return purchase
@@ -153,6 +159,7 @@ async def _find_or_make(request: Request, pack_id: str) -> Purchase | Refusal:
 
 
 def _pack(pack_id: str, pack: Pack, currency: str) -> PackCard:
+    """Describe a pack, with the price of one token to six decimals."""
     per_token = (Decimal(pack.price_cents) / 100 / pack.tokens).quantize(Decimal("0.000001"))
     cost = f"{per_token:f}".rstrip("0")
     return PackCard(pack_id, pack.tokens, in_units(pack.price_cents), pack.price_cents, currency, cost)

@@ -37,6 +37,8 @@ class Limits(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class LimitsWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """The tokens that may be spent in a UTC day; null removes the limit."""
+
     daily_spend_limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_BALANCE_TOKENS)] | None
 
 
@@ -67,7 +69,7 @@ class Balance(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class LedgerQuery(PeriodPaging, frozen=True, rename="camel"):
-    """A filter of entries."""
+    """A filter of entries by kind and period."""
 
     kind: Literal["block", "tip", "ticket", "purchase", "credit", "refund", "payout", "release", "repayment"] | None = (
         None
@@ -76,13 +78,16 @@ class LedgerQuery(PeriodPaging, frozen=True, rename="camel"):
 
 @routes.get()
 async def show_wallet(request: Request) -> WalletCard:
-    """Balance, lifetime sums and limits."""
+    """The caller's balance and its parts, lifetime sums and limits."""
     return await wallet_card(request)
 
 
 @routes.put("/limits", refuses=(Code.VALIDATION_FAILED,))
 async def change_limits(request: Request, body: LimitsWanted) -> Limits:
-    """Set the daily spend limit. A lower one takes effect at once, a higher or no limit after 24 hours."""
+    """Set the daily spend limit. A lower one takes effect at once, a higher or no limit after 24 hours.
+
+    Payments beyond it are refused with SPEND_LIMIT, and a call ends with `budget_reached`.
+    """
     await set_spend_limit(request.context.postgres, request.user_id, body.daily_spend_limit)
     return await _limits(request)
 
@@ -117,6 +122,7 @@ async def wallet_card(request: Request) -> WalletCard:
 
 
 async def _limits(request: Request) -> Limits:
+    """Read the caller's spend limit, and how much of it is spent today."""
     limit = await find_spend_limit(request.context.postgres, request.user_id)
     if limit is None:
         return Limits()
