@@ -23,6 +23,22 @@ IN_ROOMS = (
         "some viewers never receive `room:joined` again",
     ),
     Bug(
+        "rejoins-again",
+        "a restart reads the meters of members whom an earlier try has set aside",
+        "a payer is refused, and is no member any more",
+        (
+            Edit(
+                "server/rooms/lifecycle.py",
+                "[*room.returning.get(Audience.MEMBERS, ()), *room.fanout.members()]",
+                "room.fanout.members()",
+            ),
+        ),
+        "tests/server/rooms/test_stream_restart.py::"
+        "test_a_payer_stays_a_member_though_the_first_restart_raises_at_their_rejoin",
+        "it did not come",
+        "the viewer never receives `room:joined` again",
+    ),
+    Bug(
         "spawned",
         "an exception in a room's background task is contained",
         "one tip whose key cannot be looked up ends the process",
