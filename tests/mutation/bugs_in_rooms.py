@@ -34,7 +34,7 @@ IN_ROOMS = (
             ),
         ),
         "tests/server/rooms/test_stream_restart.py::"
-        "test_a_payer_stays_a_member_though_the_first_restart_raises_at_their_rejoin",
+        "test_a_payer_is_a_member_again_though_the_first_restart_raises_at_their_rejoin",
         "it did not come",
         "the viewer never receives `room:joined` again",
     ),

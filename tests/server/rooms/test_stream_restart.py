@@ -78,7 +78,7 @@ async def test_a_crashed_stream_restarts_with_its_members_overlays_and_payers(co
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_a_payer_stays_a_member_though_the_first_restart_raises_at_their_rejoin(
+async def test_a_payer_is_a_member_again_though_the_first_restart_raises_at_their_rejoin(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
