@@ -49,7 +49,11 @@ async def serve_connection(context: Context, sock: socket.socket, admission: Adm
 async def _run_protocol(
     context: Context, send_queue: SendQueue, reader: FrameReader, offer: Offer, admission: Admission
 ) -> int | None:
-    """Open or resume the session and handle messages until either side closes; returns the close code, if any."""
+    """Open or resume the session and handle messages until either side closes.
+
+    Returns the close code, or None if the connection ended without a Close frame. A session that was opened learns of
+    the end on every way out, cancellation included.
+    """
     protocol = ClientProtocol(context, send_queue, offer.encoding, limited=not offer.exempt)
     try:
         if offer.authorization is None:
@@ -79,6 +83,7 @@ async def _run_protocol(
 
 
 def _code_of(closed: ConnectionClosed) -> int | None:
+    """The code of the Close frame; None without one."""
     return None if closed.reason is None else closed.reason.code
 
 
@@ -93,6 +98,7 @@ async def _first_message(context: Context, reader: FrameReader) -> str | bytes:
 
 
 async def _send_close(close: CloseConnection, send_queue: SendQueue) -> None:
+    """Send a Close frame and wait until the socket is closed, at most `close_seconds`."""
     send_queue.close(close.code, close.reason)
     await send_queue.closed.wait()
 

@@ -36,9 +36,9 @@ class Admission:
 class ConnectionLimits:
     """Counts the connections of one listener. An IPv6 address counts as its /64 network.
 
-    At most `most` connections may be open, and `percent` of them (at least one) may come from one address without
-    authentication. Connections from the networks in `uncounted` are not limited by address: a trusted proxy serves many
-    clients from one address, and their requests are limited by their own addresses.
+    At most `most` connections may be open, and `percent` per cent of them, but at least one, may come from one address
+    without authentication. Connections from the networks in `uncounted` are not limited by address: a trusted proxy
+    serves many clients from one address, and their requests are limited by their own addresses.
     """
 
     def __init__(self, most: int, percent: float, uncounted: Sequence[str] = ()) -> None:
@@ -70,6 +70,7 @@ class ConnectionLimits:
         return self._by_address.get(limited_as(peer), 0)
 
     def _forget(self, address: str | None) -> None:
+        """Uncount a connection of this address, and drop the address with its last one."""
         if address is not None:
             self._by_address[address] -= 1
             if not self._by_address[address]:

@@ -49,6 +49,7 @@ async def shake_hands(context: Context, sock: socket.socket, send_queue: SendQue
 
 
 async def _answer_request(context: Context, sock: socket.socket, send_queue: SendQueue) -> Offer | None:
+    """Do one handshake, without a deadline. Raises BrokenResourceError if the connection broke before the answer."""
     head = await read_head(send_queue)
     if head is None:
         return None

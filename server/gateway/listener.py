@@ -115,6 +115,7 @@ def _listen_on_all(addresses: Sequence[tuple[socket.AddressFamily, tuple[Any, ..
 
 
 def _listen(family: socket.AddressFamily, where: tuple[Any, ...]) -> socket.socket:
+    """Open a listening socket that does not block. Raises OSError, with the socket closed."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -144,7 +145,10 @@ class Listener:
         memory: MemoryLimit,
         evict: Callable[[str], bool] = lambda address: False,
     ) -> None:
-        """`evict` closes an idle connection of an address to admit a new one, and returns whether there was one."""
+        """`send_buffer_bytes` is SO_SNDBUF of each connection, which the kernel doubles.
+
+        `evict` closes an idle connection of an address to admit a new one, and returns whether there was one.
+        """
         self._memory = memory
         self._listening = listening
         self._serve = serve
@@ -154,7 +158,10 @@ class Listener:
         self._evict = evict
 
     async def run(self, nursery: trio.Nursery) -> None:
-        """Accept until cancelled, then close the listening sockets; the connections go on in `nursery`."""
+        """Accept until cancelled, then close the listening sockets; the connections go on in `nursery`.
+
+        Never returns otherwise. A failed accept is no error: without free files it is tried again after 0.1 s.
+        """
         try:
             async with trio.open_nursery() as accepting:
                 for sock in self._listening.sockets:
@@ -163,6 +170,7 @@ class Listener:
             self._listening.close()
 
     async def _accept_from(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+        """Accept from one listening socket until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(sock)
             await self._accept_waiting(sock, nursery)
@@ -217,6 +225,7 @@ class Listener:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
 
     async def _serve_one(self, accepted: socket.socket, admission: Admission) -> None:
+        """Serve a connection, and release its admission on every way out; an exception is logged and counted."""
         try:
             await self._faults.run("connection", partial(self._serve, accepted, admission))
         finally:

@@ -33,7 +33,12 @@ MAX_BEHIND_SECONDS = 5  # of the token bucket's rate: a client so far beyond it 
 
 
 class ClientProtocol:
-    """Handles the messages of one connection, from the first to the last; its session sends through it."""
+    """Handles the messages of one connection, from the first to the last; its session sends through it.
+
+    First one of `open_by_header` and `open_by_message` succeeds, then `handle_message` is awaited for one message after
+    the other, and `end` is called once. The heartbeat calls `check` meanwhile. All times are seconds of trio's clock,
+    unless they are named otherwise.
+    """
 
     __slots__ = (
         "_context",
@@ -77,7 +82,12 @@ class ClientProtocol:
         self._session = await self._open_session(command.token, command)
 
     async def handle_message(self, message: str | bytes) -> None:
-        """Handle a message after the first: answer it, or pass it to its room. Raises CloseConnection."""
+        """Handle a message after the first: answer it, or pass it to its room.
+
+        A refusal, an unreachable database and a refused statement are answered to the client. Raises CloseConnection
+        for a message that cannot be decoded (UNDECODABLE), for a client that goes on though it is refused (TOO_MANY),
+        and for a token refresh of a banned user (BANNED).
+        """
         if not self._is_current:  # commands queued in a replaced connection are dropped
             return
         command = self._decode(message)
@@ -237,6 +247,7 @@ class ClientProtocol:
                 assert_never(command)
 
     def _leave(self, channel: str, reply: SocketReply) -> None:
+        """Leave a room; answered in the same way if the session is no member of it."""
         self._session.leave(channel)
         reply.deliver({"channel": channel})
 
@@ -299,6 +310,7 @@ class ClientProtocol:
             self._push_ping(now)
 
     def _push_ping(self, now: float) -> None:
+        """Send a ping, and note its time: any later byte of the client answers it."""
         self.send_queue.push(PING_FRAME)
         self.pinged_at = now
 

@@ -41,7 +41,8 @@ class BodyBounds:
     async def cut_off(self, receive: Any, path: str) -> AsyncIterator[Any]:
         """Wrap an ASGI `receive` so that a body ends where it exceeds its bound.
 
-        Without this, Quart (0.23 and later) reads the whole body into memory before it refuses it.
+        Without this, Quart (0.23 and later) reads the whole body into memory before it refuses it. The app sees a body
+        of more bytes than its bound, which the class made by `bounded` refuses.
         """
         reader = _Reader(receive, self._usual, self.of(path), self._large)
         try:
@@ -51,6 +52,8 @@ class BodyBounds:
 
 
 class _Reader:
+    """An ASGI `receive` of one request that counts the bytes of the body."""
+
     def __init__(self, receive: Any, usual: int, most: int, large: trio.Semaphore) -> None:
         self._receive = receive
         self._usual = usual
@@ -60,6 +63,11 @@ class _Reader:
         self._is_large = False
 
     async def receive(self) -> Any:
+        """Return the next message; the body ends with the part in which it exceeds `most` bytes.
+
+        Parts after that one are read and dropped until the client disconnects. Suspends while LARGE_AT_ONCE large
+        bodies of other requests are in memory.
+        """
         while True:
             message = await self._receive()
             if message["type"] != "http.request":
@@ -75,5 +83,6 @@ class _Reader:
             self._is_large = True
 
     def close(self) -> None:
+        """Let another large body be read; called when the request has ended."""
         if self._is_large:
             self._large.release()

@@ -17,7 +17,10 @@ class Client(NamedTuple):
 
 
 def client_finder(settings: Settings) -> Callable[[Mapping[str, Any]], Client]:
-    """Return a function that finds the client of an ASGI scope."""
+    """Return a function that finds the client of an ASGI scope.
+
+    Forwarded addresses count only in requests from the networks of `server.trusted_proxies`; see `server/addresses.py`.
+    """
     proxies, exempt = settings.server.proxies, settings.limits.exempt
     header = proxies.header.encode()
 

@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
-AT_ONCE = (
-    4  # requests of one address; each delays others by about 0.3 ms at each of its waits, of which it has about ten
-)
+# Requests of one address. Each delays others by about 0.3 ms at each of its waits, of which it has about ten.
+AT_ONCE = 4
 # A slot that is held for longer is passed on: its request is assumed to wait for a body, a room, the database or a slow
 # reader, which costs others nothing. So an address starts at least 80 requests a second even if none of them ends.
 PASSED_ON_SECONDS = 0.05

@@ -45,7 +45,10 @@ async def serve_connections(
     settings: HttpSettings,
     limits: ConnectionLimits,
 ) -> None:
-    """Serve connections until `closing` is set, then finish the requests under way within GRACE_SECONDS."""
+    """Serve connections until `closing` is set, then finish the requests under way within GRACE_SECONDS.
+
+    Closes the listening sockets. An exception in one connection is logged and counted, and closes that one alone.
+    """
     async with trio.open_nursery() as nursery:
         connections = Connections(app, settings)
         listener = Listener(listening, connections.serve, limits, SEND_BUFFER_BYTES, faults, memory, connections.evict)
@@ -69,7 +72,7 @@ class Connections:
         self._changed = trio.Event()
 
     async def serve(self, accepted: socket.socket, admission: Admission) -> None:
-        """Serve one accepted socket until either side closes it."""
+        """Serve one accepted socket until either side closes it, and close the socket on every way out."""
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
         connection = _Connection(self._app, self._config, self._context, self._settings, stream, admission)
         address = admission.address
@@ -112,6 +115,7 @@ class Connections:
             connection.stream.socket.close()  # sending is shielded from cancellation; only closing the socket ends it
 
     def _all(self) -> list["_Connection"]:
+        """A copy, since connections end while it is iterated over."""
         return [connection for of_address in self._open.values() for connection in of_address]
 
 
@@ -141,7 +145,10 @@ class _Connection:
         self._head_begun = True  # the deadline of the first request's headers runs from accept
 
     async def run(self) -> None:
-        """Serve requests until either side closes or the peer misses a deadline."""
+        """Serve requests one after the other until either side closes or the peer misses a deadline.
+
+        A failing socket ends it without an exception.
+        """
         try:
             sock = self.stream.socket
             client = parse_socket_addr(sock.family, sock.getpeername())
@@ -170,6 +177,7 @@ class _Connection:
         self._set_deadline(-math.inf)
 
     async def _handle_output(self, event: Event) -> None:
+        """Do what the protocol asks for: send bytes, close, or start and stop the time of an idle connection."""
         # The task that sends the last event of an answer also closes the connection or starts its keep-alive time, and
         # Quart cancels that task when the request ends.
         with trio.CancelScope(shield=True):
@@ -196,6 +204,7 @@ class _Connection:
         await self._protocol.handle(Closed())
 
     def _note_idle(self, idle: bool) -> None:
+        """Set the deadline of the next request: for its headers if it has begun, otherwise for its first byte."""
         now = trio.current_time()
         self.idle_since = now if idle else None
         self._head_begun = idle and self._protocol.has_begun_next
@@ -217,6 +226,7 @@ class _Connection:
         await self.stream.aclose()
 
     async def _read_data(self) -> None:
+        """Pass received bytes to the protocol until the peer's end, a deadline, or `end`."""
         data = b"begin"
         while data:
             with trio.CancelScope(deadline=self._deadline) as self._reading:

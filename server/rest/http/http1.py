@@ -63,6 +63,7 @@ class Http1(H11Protocol):
             await super().handle(event)
 
     async def _handle_received(self) -> None:
+        """Handle the events of the received bytes; answer a violation of HTTP, and close."""
         try:
             await self._handle_each()
         except h11.RemoteProtocolError as error:
@@ -125,6 +126,7 @@ class Http1(H11Protocol):
             raise h11.RemoteProtocolError("too much framing")
 
     async def _send_problem(self, status_code: int) -> None:
+        """Send a problem document as the last response of the connection."""
         detail = TITLES.get(status_code, TITLES[400])
         code = {403: "FORBIDDEN"}.get(status_code, "VALIDATION_FAILED")
         fields = {"type": "about:blank", "title": "Refused", "status": status_code, "detail": detail}
@@ -176,6 +178,7 @@ class _Stream(HTTPStream):
         self._forwarding = trio.CancelScope()  # around the send of a body part into the bounded queue of the app
 
     async def handle(self, event: StreamEvent) -> None:
+        """Start the app for a request, pass it the body and the end of the connection. StreamClosed never waits."""
         if isinstance(event, StreamClosed) and not self.closed:
             self.closed = True
             self._forwarding.cancel()
