@@ -14,7 +14,7 @@ import trio
 from server.context import Context
 from server.money.refunds_due import give_back_due
 from server.observability.faults import Faults
-from server.observability.memory import tidy_memory
+from server.observability.memory import collect_garbage
 from server.rooms.room import LiveRoom
 from server.rooms.stream_starts import decline_for_starts
 from storage.database_errors import StorageUnavailable
@@ -133,7 +133,7 @@ class _Cleanup:
         self._context.clock.follow()
         await tidy_database(self._context)
         if len(self._context.registry) == 0 or self._rounds % FULL_LOOK_CLOCKS == 0:
-            tidy_memory()
+            collect_garbage()
 
 
 async def tidy_database(context: Context) -> None:

@@ -51,7 +51,7 @@ class StoredMeter(NamedTuple):
     set_back: SetBack = SetBack()
 
 
-class Waiting(NamedTuple):
+class WaitingBlock(NamedTuple):
     """A block that was sent to the ledger and has no receipt yet."""
 
     block_no: int
@@ -91,9 +91,9 @@ class Meter:
         self._refunded_keys: frozenset[PostingKey] = (
             frozenset()
         )  # since a restart; two postings can refund the same block
-        begun = 0 if committed <= set_back.block_no else (committed - 1) * price.block
-        self.clock = ActiveClock(min(max(active, begun), committed * price.block))
-        self.waiting: deque[Waiting] = deque()
+        block_start = 0 if committed <= set_back.block_no else (committed - 1) * price.block
+        self.clock = ActiveClock(min(max(active, block_start), committed * price.block))
+        self.waiting: deque[WaitingBlock] = deque()
 
     def due_at(self) -> Instant | None:
         """Return when the next block n falls due: at n - 1 blocks of active time. None while the clock stands."""
@@ -112,7 +112,7 @@ class Meter:
     def post_next(self, at: Instant) -> Posting:
         """Count the block that is due now as posted, and return its posting."""
         self.posted += 1
-        block = Waiting(self.posted, self.price.tokens(self.posted), at)
+        block = WaitingBlock(self.posted, self.price.tokens(self.posted), at)
         self.waiting.append(block)
         return Posting(
             key=block_key(self.room_id, self.payer, block.block_no),
@@ -151,7 +151,7 @@ class Meter:
         """Extend the waiting time of blocks by a stall of the server, in which no receipt could arrive."""
         self.waiting = deque(block._replace(since=block.since + stalled) for block in self.waiting)
 
-    def settle(self, receipt: Receipt) -> Waiting:
+    def settle(self, receipt: Receipt) -> WaitingBlock:
         """Count the receipt of the oldest waiting block, and return that block.
 
         The receipt must be that block's, since receipts come in the order of the postings.
@@ -163,7 +163,7 @@ class Meter:
             self.committed = block.block_no
             self.tokens += block.tokens
         if receipt.debit_after is not None and receipt.debit_n is not None:
-            self.learn(Funds(receipt.debit_after, receipt.debit_n))
+            self.update_funds(Funds(receipt.debit_after, receipt.debit_n))
         return block
 
     def note_refund(self, refund: Posting) -> None:
@@ -178,7 +178,7 @@ class Meter:
         """The blocks and tokens that were paid and refunded so far."""
         return Paid(self.committed, self.tokens, self._refunded_blocks, self._refunded_tokens)
 
-    def learn(self, funds: Funds) -> None:
+    def update_funds(self, funds: Funds) -> None:
         """Use this balance of the payer, unless a newer one is known."""
         if funds.n >= self.funds.n:
             self.funds = funds

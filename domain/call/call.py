@@ -105,7 +105,7 @@ class Call:
                 self._state.effects += self.termination.disown()
             case inputs.FundsChanged(user_id, funds):
                 if user_id == self.meter.payer:
-                    self.meter.learn(funds)
+                    self.meter.update_funds(funds)
             case inputs.UserBlocked(user_id, blocked=True):
                 self._separate(user_id, at)
             case inputs.SettleDueBlocks(reply):

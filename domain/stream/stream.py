@@ -97,7 +97,7 @@ class Stream:
                 self._state.effects += self.termination.disown()
             case inputs.FundsChanged(user_id, funds):
                 if viewing := self.viewing_sessions.find(user_id):
-                    viewing.meter.learn(funds)
+                    viewing.meter.update_funds(funds)
                     self.viewing_sessions.touch(viewing)
             case inputs.TicketSold(user_id, ticket_id):
                 self.access_policy.tickets[user_id] = ticket_id

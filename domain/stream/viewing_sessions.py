@@ -34,7 +34,7 @@ class ViewingSessions:
         viewing = self._viewing_sessions.get(user_id)
         if viewing is None:
             viewing = self._begin(self._meter(user_id, stored))
-        viewing.meter.learn(stored.funds)
+        viewing.meter.update_funds(stored.funds)
         self.touch(viewing)
         return viewing
 

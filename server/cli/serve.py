@@ -18,7 +18,7 @@ from server.config.secrets import Secrets
 from server.config.settings import Settings
 from server.context import Context
 from server.money.payments.demo import demo_url
-from server.observability.memory import settle_memory
+from server.observability.memory import freeze_objects
 
 
 async def serve(
@@ -37,7 +37,7 @@ async def serve(
                     if demo:
                         await seed(context)
                         _open_demo_checkout(context)
-                    settle_memory()
+                    freeze_objects()
                     _greet(context, made, too_few_files, demo)
                     await stop.wait_after_start()
     print_line("halfminute has drained and stopped")

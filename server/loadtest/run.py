@@ -29,7 +29,7 @@ RING_SECONDS_MAX = (
     10.0  # calls start evenly over a block, at most this long, so that their blocks are not due all at once
 )
 SETTLE_SECONDS = 20.0  # for events on their way at the end: as long as an answer may take
-LOOK_SECONDS = 0.05  # between two checks whether every event has arrived
+CHECK_SECONDS = 0.05  # between two checks whether every event has arrived
 
 
 class LoadRun:
@@ -181,7 +181,7 @@ class LoadRun:
         """Wait until every member has received all events, at most SETTLE_SECONDS."""
         with trio.move_on_after(SETTLE_SECONDS):
             while self._is_incomplete():  # noqa: ASYNC110  # reason: no event signals the counters
-                await trio.sleep(LOOK_SECONDS)
+                await trio.sleep(CHECK_SECONDS)
 
     def _is_incomplete(self) -> bool:
         return any(missing(room) or any(fan.unheard_tips for fan in room.fans) for room in self._open_rooms)

@@ -10,20 +10,20 @@ import gc
 # 1,000 calls, in which no block can be posted, and finds almost nothing: the garbage of connections, rooms and requests
 # is young or has no cycles.
 NEW_OBJECTS = 5_000
-NEW_LOOKS = 2
+YOUNG_COLLECTIONS = 2
 NEVER = 2**31 - 1
 
 
-def settle_memory() -> None:
+def freeze_objects() -> None:
     """After the start: exclude all present objects from collection, and set the thresholds.
 
     Modules, settings and routes live as long as the process, so looking at them again and again would find nothing.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(NEW_OBJECTS, NEW_LOOKS, NEVER)
+    gc.set_threshold(NEW_OBJECTS, YOUNG_COLLECTIONS, NEVER)
 
 
-def tidy_memory() -> None:
+def collect_garbage() -> None:
     """Run a full collection; only for a moment in which no block is due. Blocks the event loop, for up to 0.3 s."""
     gc.collect()

@@ -14,7 +14,7 @@ import structlog
 RESERVE_SHARE = 0.1  # of the limit
 RESERVE_BYTES_MIN = 32 * 2**20  # growth of the open connections of a small server, and a batch of postings
 RESERVE_BYTES_MAX = 256 * 2**20
-LOOK_SECONDS = 0.25  # between two checks of 50 us; 1,000 new connections take 20 MiB meanwhile
+CHECK_SECONDS = 0.25  # between two checks of 50 us; 1,000 new connections take 20 MiB meanwhile
 PROC, CGROUPS = Path("/proc/self"), Path("/sys/fs/cgroup")
 HELD = frozenset({"anon", "shmem", "sock", "kernel_stack"})  # memory of a cgroup that the kernel cannot reclaim at will
 
@@ -37,14 +37,14 @@ class MemoryLimit:
         self._proc = proc
         self._cgroup = cgroups / _own_cgroup(proc)
         self._now = now
-        self._look_at = 0.0
+        self._check_at = 0.0
         self._is_near = False
 
     @property
     def is_near(self) -> bool:
-        """Return whether less than the reserve is left; checked every LOOK_SECONDS, and changes are logged."""
-        if self._now() >= self._look_at:
-            self._look_at = self._now() + LOOK_SECONDS
+        """Return whether less than the reserve is left; checked every CHECK_SECONDS, and changes are logged."""
+        if self._now() >= self._check_at:
+            self._check_at = self._now() + CHECK_SECONDS
             was_near, self._is_near = self._is_near, self._has_little_left()
             if self._is_near and not was_near:
                 log.warning("memory.near_limit")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import trio
 
 STALL_SECONDS = 2.0  # between two checks: a shorter pause delays at most the next block
-LOOK_SECONDS = 0.25  # between two checks of an idle server: how exactly the start of a stall is known
+CHECK_SECONDS = 0.25  # between two checks of an idle server: how exactly the start of a stall is known
 
 
 def seconds_suspended() -> float:
@@ -79,14 +79,14 @@ class StallWatch:
         return self.look_closely() or self.over_at >= trio_time
 
     async def wait(self) -> None:
-        """Check every LOOK_SECONDS until a stall is open. No stall is detected before the first call.
+        """Check every CHECK_SECONDS until a stall is open. No stall is detected before the first call.
 
         The start of the server may block the event loop for seconds, and then has no clients yet.
         """
         if not self._runs:
             self._runs, self._seen = True, trio.current_time() + self.suspended
         while not self.look_closely():
-            with trio.move_on_after(LOOK_SECONDS):
+            with trio.move_on_after(CHECK_SECONDS):
                 await self._noticed.wait()
 
     def end(self, *, all_silent: bool) -> None:

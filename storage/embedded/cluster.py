@@ -24,7 +24,7 @@ SOCKET_NAME = f".s.PGSQL.{PORT}"
 
 MAKE_SECONDS_MAX = 240.0  # it takes less than a second on a good disk; the sync of a slow one takes a minute
 PROBE_SECONDS_MAX = 10.0  # for a program that prints its version
-LOOK_SECONDS = 0.05  # between two checks for the server's end while initdb runs
+CHECK_SECONDS = 0.05  # between two checks for the server's end while initdb runs
 
 NOBODY = 65534
 PR_SET_PDEATHSIG = 1
@@ -173,7 +173,7 @@ def _run(
         with suppress(BrokenPipeError), program.stdin as stdin:  # the exit status tells of a program that failed early
             stdin.write(text.encode())
         while program.poll() is None and time.monotonic() < deadline:
-            pause(LOOK_SECONDS)
+            pause(CHECK_SECONDS)
     finally:
         if program.returncode is None:
             os.killpg(program.pid, signal.SIGKILL)  # initdb has children of its own

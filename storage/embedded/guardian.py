@@ -46,12 +46,12 @@ LOCK_SECONDS_MAX = 30.0
 START_SECONDS_MAX = 300.0
 # The longest first start, for the server that waits for the first report.
 FIRST_START_SECONDS_MAX = LOCK_SECONDS_MAX + CLEAR_SECONDS_MAX + MAKE_SECONDS_MAX + START_SECONDS_MAX
-LOOK_SECONDS = 0.005  # between two checks of postmaster.pid or of a lock: a start takes tenths of a second
+CHECK_SECONDS = 0.005  # between two checks of postmaster.pid or of a lock: a start takes tenths of a second
 # A PostgreSQL that dies more often has a fault that another start does not repair.
 RESTARTS_MAX, RESTARTS_SECONDS = 5, 60.0
 FIRST_BACKOFF_SECONDS = 0.1  # doubled with each death, so that all five restarts together wait 3 s
 LOG_BYTES_MAX = 8 * 1024 * 1024  # tens of thousands of messages; one older file of the same size is kept
-LOG_LOOK_SECONDS = 10.0
+LOG_CHECK_SECONDS = 10.0
 LOG_READ_BYTES_MAX = 64 * 1024  # many times the output of a failed start
 
 SERVER, REPORTS, LOG = 0, 1, 2  # descriptors
@@ -122,14 +122,14 @@ def _wait_ready(postmaster: subprocess.Popen[bytes], files: DataDir, watch: Serv
             return
         if time.monotonic() > deadline:
             raise CannotRun(f"PostgreSQL was not ready within {START_SECONDS_MAX:.0f} s")
-        watch.pause(LOOK_SECONDS)
+        watch.pause(CHECK_SECONDS)
     raise CannotRun("PostgreSQL does not start")
 
 
 def _wait_dead(postmaster: subprocess.Popen[bytes], watch: ServerWatch, log: Log) -> None:
     """Wait until PostgreSQL ends, and bound the log meanwhile. Raises ServerGone."""
     while postmaster.poll() is None:
-        watch.pause(LOG_LOOK_SECONDS)
+        watch.pause(LOG_CHECK_SECONDS)
         log.bound()
 
 
@@ -179,7 +179,7 @@ def _hold_lock(files: DataDir, watch: ServerWatch) -> None:
     while try_lock(files.guardian_lock) is None:
         if time.monotonic() > deadline:
             raise CannotRun(f"the PostgreSQL of an earlier server on {files.path} has not stopped")
-        watch.pause(LOOK_SECONDS)
+        watch.pause(CHECK_SECONDS)
 
 
 def _report(**fields: str) -> None:
@@ -218,7 +218,7 @@ class ServerWatch:
 class Log:
     """The log on standard error, which all child processes share: bounds its size, and finds PostgreSQL's errors.
 
-    It takes at most twice LOG_BYTES_MAX on disk, and what is written within LOG_LOOK_SECONDS.
+    It takes at most twice LOG_BYTES_MAX on disk, and what is written within LOG_CHECK_SECONDS.
     """
 
     def __init__(self, files: DataDir) -> None:

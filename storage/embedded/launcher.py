@@ -29,7 +29,7 @@ from storage.embedded.postmaster_pid import STOP_SECONDS_MAX, read_postmaster
 
 # `find_running` holds the lock very briefly; only a server holds it longer.
 LOCK_SECONDS_MAX = 0.2
-LOOK_SECONDS = 0.01  # between two attempts to lock or to find a ready PostgreSQL
+CHECK_SECONDS = 0.01  # between two attempts to lock or to find a ready PostgreSQL
 # The guardian takes STOP_SECONDS_MAX at most; then it is killed, and the kernel signals PostgreSQL.
 CLOSE_SECONDS_MAX = STOP_SECONDS_MAX + 5
 # For a server that holds the lock and is still at its first start.
@@ -37,9 +37,9 @@ FIND_SECONDS_MAX = 10.0
 REPORT_BYTES_MAX = 64 * 1024  # of one report: a path, or a line of the log
 
 # The environment variables that the guardian and PostgreSQL need; secrets and PG* settings are not passed on.
-PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "PYTHONHOME")
+PASSED_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "PYTHONHOME")
 
-OUR_PACKAGES = Path(__file__).resolve().parents[2]  # where the guardian finds the package `storage`
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]  # where the guardian finds the package `storage`
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ async def find_running(data_dir: Path) -> Address | None:
                 postmaster = read_postmaster(files.cluster)
             if postmaster is not None and postmaster.status == "ready":
                 return Address(postmaster.socket_dir)
-            await trio.sleep(LOOK_SECONDS)
+            await trio.sleep(CHECK_SECONDS)
         return None
     raise EmbeddedError(f"a server uses {files.path}, but its PostgreSQL is not ready (log: {files.log})")
 
@@ -152,7 +152,7 @@ async def _server_lock(files: DataDir) -> AsyncIterator[None]:
     lock: int | None = None
     with trio.move_on_after(LOCK_SECONDS_MAX), _as_embedded_error(_cannot_use(files)):
         while (lock := try_lock(files.server_lock)) is None:  # noqa: ASYNC110 - a lock on a file wakes nobody
-            await trio.sleep(LOOK_SECONDS)
+            await trio.sleep(CHECK_SECONDS)
     if lock is None:
         raise DataDirectoryInUse(f"another halfminute server uses the data directory {files.path}")
     try:
@@ -182,8 +182,8 @@ async def _guardian(files: DataDir, bin_dir: Path) -> AsyncIterator["Reports"]:
 
 async def _start_guardian(files: DataDir, bin_dir: Path) -> trio.Process:
     """Start the guardian in a session of its own, so that Ctrl-C on our terminal reaches neither it nor PostgreSQL."""
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {"LC_ALL": "C", "PYTHONPATH": str(OUR_PACKAGES)}
+    environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
+    environment |= {"LC_ALL": "C", "PYTHONPATH": str(PACKAGE_ROOT)}
     # -S halves the start-up time; the guardian needs only the standard library.
     command = [sys.executable, "-S", "-m", "storage.embedded.guardian", str(files.path), str(bin_dir)]
     with _opened_log(files) as log_descriptor, _as_embedded_error("cannot start the guardian of PostgreSQL"):

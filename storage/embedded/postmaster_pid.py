@@ -15,7 +15,7 @@ STOP_SECONDS_MAX = 20.0  # the sum of the steps
 STRAGGLER_GRACE_SECONDS = 0.5
 STRAGGLER_SECONDS_MAX = 5.0
 CLEAR_SECONDS_MAX = STOP_SECONDS_MAX + STRAGGLER_SECONDS_MAX
-LOOK_SECONDS = 0.01  # between two checks of a process that is to end: cheap, and short compared with a start
+CHECK_SECONDS = 0.01  # between two checks of a process that is to end: cheap, and short compared with a start
 
 
 class Postmaster(NamedTuple):
@@ -106,7 +106,7 @@ def _stop_orphan(pid: int, cluster: Path, pause: Callable[[float], None]) -> boo
     def wait_gone(seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while runs_on(pid, cluster) and time.monotonic() < deadline:
-            pause(LOOK_SECONDS)
+            pause(CHECK_SECONDS)
         return not runs_on(pid, cluster)
 
     return stop_by_steps(send, wait_gone)
@@ -126,7 +126,7 @@ def _end_stragglers(cluster: Path, pause: Callable[[float], None]) -> bool:
             for pid in stragglers:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        pause(LOOK_SECONDS)
+        pause(CHECK_SECONDS)
     return True
 
 

@@ -48,11 +48,11 @@ async def add_report(
     room_id: RoomId | None,
     reason: str,
     *,
-    most_a_day: int,
+    max_a_day: int,
 ) -> Report | Refusal:
     """Add a report, or return an equal report of the last 24 hours.
 
-    Refuses more than `most_a_day` reports of one reporter. Locks the reporter's row in `users`. Raises
+    Refuses more than `max_a_day` reports of one reporter. Locks the reporter's row in `users`. Raises
     StorageUnavailable, and StatementRefused if the user or the room does not exist.
     """
 
@@ -67,7 +67,7 @@ async def add_report(
         )
         if row is not None:
             return _report(row)
-        if (refusal := await too_many_in_a_day(connection, "reports", reporter_id, most_a_day)) is not None:
+        if (refusal := await too_many_in_a_day(connection, "reports", reporter_id, max_a_day)) is not None:
             return refusal
         # Insert the report.
         row = await connection.fetchrow(

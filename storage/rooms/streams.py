@@ -88,11 +88,11 @@ STREAMS = Listing(
 
 
 async def create_stream(
-    postgres: Postgres, new: NewStream, *, most_scheduled: int, most_a_day: int
+    postgres: Postgres, new: NewStream, *, max_scheduled: int, max_a_day: int
 ) -> StoredStream | Refusal:
     """Insert a scheduled stream, with a channel and a room that no server runs yet.
 
-    Refuses NOT_A_CREATOR, and a quota: more than `most_scheduled` scheduled streams, or more than `most_a_day` in 24
+    Refuses NOT_A_CREATOR, and a quota: more than `max_scheduled` scheduled streams, or more than `max_a_day` in 24
     hours. Locks the creator's row in `users`. Raises StorageUnavailable.
     """
 
@@ -103,9 +103,9 @@ async def create_stream(
         await lock_user(connection, new.creator)
         # Count the creator's scheduled streams.
         scheduled = "SELECT count(*) FROM streams WHERE creator_id = $1 AND status = 'scheduled'"
-        if await connection.fetchval(scheduled, new.creator) >= most_scheduled:
-            return quota_reached(f"You have announced {most_scheduled} streams; start or end one first")
-        refusal = await too_many_in_a_day(connection, "streams", new.creator, most_a_day)
+        if await connection.fetchval(scheduled, new.creator) >= max_scheduled:
+            return quota_reached(f"You have announced {max_scheduled} streams; start or end one first")
+        refusal = await too_many_in_a_day(connection, "streams", new.creator, max_a_day)
         if refusal is None:
             await _insert_stream(connection, new)
         return refusal

@@ -31,7 +31,7 @@ class CallChecks:
         self.start_published = row.last_block > 0
         self.closed = False
 
-    def learn(self, funds: Funds) -> None:
+    def update_funds(self, funds: Funds) -> None:
         """Note funds that the room receives; they may be older than those it knows."""
         self.known_funds = max(self.known_funds, funds, key=lambda changes: changes.n)
 

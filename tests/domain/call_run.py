@@ -105,7 +105,7 @@ class CallRun:
                 if receipt.outcome is Outcome.WITHDRAWN:
                     assert self._insufficient or self.account.draining, "what fell due before the end is charged"
                 if receipt.debit_after is not None and receipt.debit_n is not None:
-                    self.checks.learn(Funds(receipt.debit_after, receipt.debit_n))
+                    self.checks.update_funds(Funds(receipt.debit_after, receipt.debit_n))
 
     def catch_up(self) -> None:
         """Commit everything, and deliver every receipt."""
@@ -124,7 +124,7 @@ class CallRun:
         """Give the newest or the oldest funds that are under way to the room."""
         self.advance()
         funds = self.fund_events.pop() if newest else self.fund_events.popleft()
-        self.checks.learn(funds)
+        self.checks.update_funds(funds)
         self.give(inputs.FundsChanged(FAN, funds))
 
     # Servers

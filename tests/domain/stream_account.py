@@ -148,7 +148,7 @@ class StreamAccount:
             return "FORBIDDEN"
         if user_id != CREATOR:
             viewer = self.viewers.setdefault(user_id, known)
-            viewer.learn(known.funds)
+            viewer.update_funds(known.funds)
             if viewer.evict:
                 return "OVERLOADED"
             if not viewer.may_come_in():

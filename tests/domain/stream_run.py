@@ -95,7 +95,7 @@ class StreamRun:
         price, known = self.account.price, stored or StoredMeter(0, 0, 0, Funds(0, -1))
         begun, paid = (known.committed - 1) * price.block, known.committed * price.block
         viewer = Viewer(price, min(max(known.active, begun), paid), known.committed)
-        viewer.learn(known.funds)
+        viewer.update_funds(known.funds)
         return viewer
 
     # Tickets
@@ -162,7 +162,7 @@ class StreamRun:
             if receipt.outcome is Outcome.WITHDRAWN:
                 assert viewer.evict or self.account.draining, "what fell due before the end is charged"
             if receipt.debit_after is not None and receipt.debit_n is not None:
-                viewer.learn(Funds(receipt.debit_after, receipt.debit_n))
+                viewer.update_funds(Funds(receipt.debit_after, receipt.debit_n))
             self.account.settle(UserId(receipt.posting.debit), receipt.outcome.name)
 
     def catch_up(self) -> None:
@@ -183,7 +183,7 @@ class StreamRun:
         self.advance()
         user_id, funds = self.fund_events.pop() if newest else self.fund_events.popleft()
         if self.story.stream.viewing_sessions.find(user_id) is not None:  # the room keeps funds of payers that it knows
-            self.account.viewers[user_id].learn(funds)
+            self.account.viewers[user_id].update_funds(funds)
         self.give(inputs.FundsChanged(user_id, funds))
 
     # Servers

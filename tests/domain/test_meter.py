@@ -85,7 +85,7 @@ def test_a_block_found_booked_already_tells_the_balance_as_well() -> None:
 def test_an_old_receipt_of_a_booked_block_does_not_undo_a_newer_balance() -> None:
     meter = a_meter()
     posting = meter.post_next(0)
-    meter.learn(Funds(500, 9))
+    meter.update_funds(Funds(500, 9))
     meter.settle(paid(posting, 70, 2, Outcome.ALREADY))
     assert meter.funds == Funds(500, 9)
 
@@ -116,8 +116,8 @@ def test_the_oldest_block_that_waits_says_since_when() -> None:
 
 def test_the_newer_balance_wins_in_any_order_of_arrival() -> None:
     meter = a_meter()
-    meter.learn(Funds(500, 7))
-    meter.learn(Funds(100, 6))
+    meter.update_funds(Funds(500, 7))
+    meter.update_funds(Funds(100, 6))
     assert meter.funds == Funds(500, 7)
 
 

@@ -22,7 +22,7 @@ class Viewer:
         self.taken_back = 0  # of what they saw: the creator was away
         self.funds = Funds(0, -1)
 
-    def learn(self, funds: Funds) -> None:
+    def update_funds(self, funds: Funds) -> None:
         self.funds = max(self.funds, funds, key=lambda changes: changes.n)
 
     @property

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import httpx
 
-from server.observability.memory_limit import LOOK_SECONDS, RESERVE_BYTES_MIN
+from server.observability.memory_limit import CHECK_SECONDS, RESERVE_BYTES_MIN
 from tests.fault_run.faulty_server import FaultyServer
 from tests.storage.own_postgres import OwnPostgres
 from tests.storage.postgres_processes import bin_dir
@@ -147,7 +147,7 @@ def memory_limit_reached(context: FaultContext) -> Iterator[None]:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
     before = resource.prlimit(pid, resource.RLIMIT_AS)
     resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + RESERVE_BYTES_MIN, before[1]))
-    time.sleep(2 * LOOK_SECONDS)  # until the server reads the limit; it signals nothing
+    time.sleep(2 * CHECK_SECONDS)  # until the server reads the limit; it signals nothing
     for port in (context.server.http_port, context.server.websocket_port):
         for _ in range(SOCKETS):
             assert _is_refused(port), "a newcomer was taken although there is no memory left for it"

@@ -22,7 +22,7 @@ IN_CALLS = (
         "payee-crash",
         "an active time that was set back is accepted as newer",
         "after a crash the fan is billed for the payee's absence",
-        (Edit("domain/billing/meter.py", "begun = 0 if committed <= set_back.block_no else", "begun ="),),
+        (Edit("domain/billing/meter.py", "block_start = 0 if committed <= set_back.block_no else", "block_start ="),),
         f"{PAYEE}::test_time_that_was_taken_back_is_not_billed_after_a_crash",
         "assert",
         "block 3 is charged early",

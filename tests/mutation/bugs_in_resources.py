@@ -213,7 +213,7 @@ IN_RESOURCES = (
         "streams-scheduled",
         "the number of a creator's waiting streams is limited",
         "one creator fills the lists of streams",
-        (Edit("storage/rooms/streams.py", ">= most_scheduled:", ">= most_a_day:"),),
+        (Edit("storage/rooms/streams.py", ">= max_scheduled:", ">= max_a_day:"),),
         f"{BOUNDS_TESTS}::test_scheduled_streams_are_bounded_also_at_the_same_moment",
         "assert [201, 201",
         "all of them are created",

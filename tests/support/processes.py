@@ -21,7 +21,7 @@ from tests.support.lifeline import tied
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from server.cli.main import main; main()")
-PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+PASSED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 # Whole crowds come from one address here, and ask for more than a person would.
 UNHURRIED = {
     f"HALFMINUTE_LIMITS_{name}": "50000"
@@ -99,7 +99,7 @@ def heed_signals(nohup: bool = False) -> None:
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the settings and a few system variables; no other variable of the test run is inherited."""
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    kept = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
     return {**kept, "PYTHONPATH": str(ROOT), **settings}
 
 

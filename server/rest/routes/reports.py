@@ -55,7 +55,7 @@ async def report(request: Request, body: ReportWanted) -> Report | Refusal:
         body.user_id,
         body.room_id,
         reason,
-        most_a_day=request.context.settings.limits.reports_per_day,
+        max_a_day=request.context.settings.limits.reports_per_day,
     )
 
 

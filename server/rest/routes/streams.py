@@ -87,8 +87,8 @@ async def announce(request: Request, body: StreamWanted) -> StreamAnswer | Refus
     made = await create_stream(
         request.context.postgres,
         _new_stream(request, body, title),
-        most_scheduled=limits.streams_scheduled,
-        most_a_day=limits.streams_per_day,
+        max_scheduled=limits.streams_scheduled,
+        max_a_day=limits.streams_per_day,
     )
     return made if isinstance(made, Refusal) else StreamAnswer(made.view)
 

@@ -14,7 +14,7 @@ from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PostingKey, UserId, block_key
 from domain.room import inputs
 from server.clock import Clock
-from server.observability.memory import settle_memory
+from server.observability.memory import freeze_objects
 from server.rooms.committer import Committer
 from server.rooms.inbox.inbox import Inbox
 from server.rooms.inbox.timers import RoomTimers
@@ -140,7 +140,7 @@ async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -
             nursery.start_soon(room.run)
             nursery.start_soon(room.committer.run)
         await trio.testing.wait_all_tasks_blocked()
-        settle_memory()  # as the server does after its start
+        freeze_objects()  # as the server does after its start
         room_set.begin(DUE_AT_ONCE)
         await room_set.warm.wait()
         await trio.sleep(seconds)

@@ -28,7 +28,7 @@ from server.clock import Clock
 from server.config.settings import RoomSettings, WebsocketSettings
 from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
-from server.observability.memory import settle_memory
+from server.observability.memory import freeze_objects
 from server.observability.metrics import Metrics
 from server.rooms.factory import RoomFactory
 from server.rooms.registry import Registry
@@ -111,7 +111,7 @@ async def _save(record: Any) -> bool:
 async def main(rooms: int, seconds: float) -> None:
     """Print the figures. Blocks that fell due while the rooms were made are charged before the measurement."""
     actor, lateness = Actor(), Lateness()
-    settle_memory()
+    freeze_objects()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)
         factory = _factory(actor, lateness, nursery)

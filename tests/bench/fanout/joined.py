@@ -21,7 +21,7 @@ from server.context import Context
 from server.gateway.connection import serve_connection
 from server.gateway.connection_limits import ConnectionLimits
 from server.gateway.listener import Listener, open_listener
-from server.observability.memory import settle_memory
+from server.observability.memory import freeze_objects
 from server.rooms.ownership import Ownership
 from server.rooms.room import RoomRecovery
 from server.sessions.heartbeat import run_heartbeat
@@ -95,7 +95,7 @@ async def main(port: int) -> None:
         nursery.start_soon(
             run_heartbeat, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls
         )
-        settle_memory()
+        freeze_objects()
         print("LISTENING", flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
         nursery.cancel_scope.cancel()

@@ -29,7 +29,7 @@ from server.gateway.connection_limits import Admission, ConnectionLimits
 from server.gateway.frame_reader import QUEUED_MESSAGES
 from server.gateway.listener import Listener, open_listener
 from server.observability.faults import Faults
-from server.observability.memory import settle_memory
+from server.observability.memory import freeze_objects
 from server.observability.memory_limit import MemoryLimit
 from server.observability.metrics import Metrics
 from tests.bench.turn import percentile
@@ -156,7 +156,7 @@ async def main(port: int, encodings: Sequence[Encoding]) -> None:
             MemoryLimit(),
         )
         nursery.start_soon(accepting.run, nursery)
-        settle_memory()
+        freeze_objects()
         print("LISTENING", flush=True)
         while order := await trio.to_thread.run_sync(sys.stdin.readline):
             events, events_a_write, *watched = order.split()

@@ -11,7 +11,7 @@ from server.config.listen_address import Address
 from server.gateway.connection_limits import Admission, ConnectionLimits
 from server.gateway.listener import Listener, open_listener
 from server.observability.faults import Faults
-from server.observability.memory_limit import LOOK_SECONDS, RESERVE_BYTES_MIN, MemoryLimit
+from server.observability.memory_limit import CHECK_SECONDS, RESERVE_BYTES_MIN, MemoryLimit
 from server.observability.metrics import Metrics
 
 MIB = 2**20
@@ -80,10 +80,10 @@ def test_the_system_is_read_a_few_times_a_second(system: System) -> None:
     assert not limit.is_near
     system.address_space = SIZE + RESERVE_BYTES_MIN
     assert not limit.is_near, "it was looked at just now"
-    system.seconds = LOOK_SECONDS
+    system.seconds = CHECK_SECONDS
     assert limit.is_near
     system.address_space = resource.RLIM_INFINITY
-    system.seconds = 2 * LOOK_SECONDS
+    system.seconds = 2 * CHECK_SECONDS
     assert not limit.is_near
 
 
@@ -116,6 +116,6 @@ async def test_newcomers_are_refused_until_there_is_memory_again(system: System)
             listener = Listener(listening, greet, limits, 65_536, Faults(Metrics()), system.limit())
             nursery.start_soon(listener.run, nursery)
             assert await receive_greeting() == b""
-            system.address_space, system.seconds = resource.RLIM_INFINITY, 2 * LOOK_SECONDS
+            system.address_space, system.seconds = resource.RLIM_INFINITY, 2 * CHECK_SECONDS
             assert await receive_greeting() == greeting
             nursery.cancel_scope.cancel()
