@@ -12,7 +12,7 @@ ROUTE = re.compile(r"`((?:GET|POST|PUT|DELETE) /\S+)`")
 
 
 @pytest.mark.parametrize("row", rows(TABLE), ids=lambda row: row[0])
-def test_the_files_tests_and_routes_of_a_line_exist(row: list[str]) -> None:
+def test_the_files_tests_and_routes_of_a_row_exist(row: list[str]) -> None:
     what, where, _ = row
     files = QUOTED.findall(where)
     assert files
@@ -22,6 +22,6 @@ def test_the_files_tests_and_routes_of_a_line_exist(row: list[str]) -> None:
     assert set(ROUTE.findall(what)) <= {f"{route.method} {route.path}" for route in ROUTES}
 
 
-def test_no_line_is_there_twice() -> None:
+def test_no_row_is_there_twice() -> None:
     whats = [row[0] for row in rows(TABLE)]
     assert sorted(whats) == sorted(set(whats))

@@ -29,7 +29,7 @@ OF_ROOMS = (
         "connections in one stream",
         "streams.members",
         "domain/room/members.py",
-        "tests/domain/test_stream_access.py::test_a_full_stream_takes_nobody_more",
+        "tests/domain/test_stream_access.py::test_a_full_stream_admits_nobody_more",
     ),
     Resource(
         "connections of one viewer in a stream",

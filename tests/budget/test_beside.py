@@ -86,7 +86,7 @@ def attack(live_server: LiveServer, name: str, attacker: Phone, channel: str) ->
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ATTACKS)
-def test_honest_people_beside_an_attack_notice_little_of_it(live_server: LiveServer, name: str) -> None:
+def test_honest_users_beside_an_attack_notice_little_of_it(live_server: LiveServer, name: str) -> None:
     honest, attacker = honest_in(live_server), live_server.creator()
     usual = slowest(honest, ATTACK_SECONDS / 2)
     with attack(live_server, name, attacker, honest.channel) as process:

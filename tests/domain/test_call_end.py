@@ -86,7 +86,7 @@ def test_ending_twice_returns_the_call_and_changes_nothing() -> None:
     assert sum(isinstance(effect, effects.Close) for effect in story.done) == 1
 
 
-def test_an_ended_call_refuses_what_is_not_an_end() -> None:
+def test_an_ended_call_refuses_every_command_but_an_end() -> None:
     story = Story().connect()
     story.storage_goes_away()
     story.act(FAN, c.CallEnd)

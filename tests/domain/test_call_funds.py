@@ -160,7 +160,7 @@ def test_a_waiting_block_refused_for_want_of_tokens_withdraws_the_later_ones_and
     assert [effect for effect in story.done if isinstance(effect, effects.Withdraw)]
 
 
-def test_a_late_receipt_does_not_tell_the_fan_an_older_balance() -> None:
+def test_a_late_receipt_sends_the_fan_no_older_balance() -> None:
     story = Story(balance=100)
     story.storage_goes_away()
     story.connect()

@@ -8,7 +8,7 @@ from tests.domain.story import CREATOR, FAN, Story, code
 MICROSECOND = 0.000001
 
 
-def test_a_drained_call_goes_on_where_it_stood_when_both_are_back() -> None:
+def test_a_drained_call_continues_where_it_stopped_when_both_are_back() -> None:
     story = Story().connect()
     story.wait(40)
     story.drain(down_seconds=300)

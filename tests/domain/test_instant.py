@@ -40,7 +40,7 @@ def test_a_moment_from_another_time_zone_is_the_same_moment() -> None:
     assert from_datetime(there) == from_datetime(datetime(2027, 1, 15, 8, 0, tzinfo=UTC)) == 1_800_000_000_000_000
 
 
-def test_spans_are_told_in_seconds_and_never_below_none() -> None:
+def test_spans_are_sent_in_seconds_and_are_never_negative() -> None:
     assert duration(0.25) == 250_000
     assert seconds(12_345_678) == 12.345
     assert seconds(-5) == 0

@@ -76,7 +76,7 @@ def test_a_block_counts_when_its_receipt_is_in_and_not_before() -> None:
     assert meter.funds == Funds(70, 2)
 
 
-def test_a_block_found_booked_already_tells_the_balance_as_well() -> None:
+def test_a_block_that_was_booked_before_has_the_balance_too() -> None:
     meter = a_meter()
     meter.settle(paid(meter.post_next(0), 70, 2, Outcome.ALREADY))
     assert meter.funds == Funds(70, 2)
@@ -137,7 +137,7 @@ def test_a_receipt_for_nothing_is_a_bug() -> None:
         meter.settle(paid(posting, 70, 2))
 
 
-def test_a_meter_taken_up_again_goes_on_within_its_last_paid_block() -> None:
+def test_a_restored_meter_continues_within_its_last_paid_block() -> None:
     meter = a_meter(committed=2, tokens=60, active=42)
     meter.clock.start(100 * SECOND)
     assert meter.due_at() == 118 * SECOND

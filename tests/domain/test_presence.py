@@ -102,7 +102,7 @@ def test_a_drop_becomes_a_hold_after_the_grace_and_an_end_after_the_limit() -> N
     assert list(both.ends()) == [(65 * SECOND, "peer_lost", both.creator)]
 
 
-def test_a_hold_that_stands_is_not_to_come() -> None:
+def test_a_hold_that_is_set_has_no_deadline() -> None:
     both = parties()
     both.fan.note_responsive(PHONE)
     both.fan.note_left(PHONE, 0)
@@ -166,7 +166,7 @@ def test_a_hold_stops_the_clock_and_the_last_one_lifted_starts_it() -> None:
     assert clock.active(45) == 15
 
 
-def test_a_hold_that_stands_already_or_stands_no_more_changes_nothing() -> None:
+def test_a_hold_that_is_set_or_released_a_second_time_changes_nothing() -> None:
     both = parties()
     both.hold(Hold.FAN, 10)
     assert not both.hold(Hold.FAN, 20)

@@ -34,7 +34,7 @@ def test_a_call_that_its_fan_ended_in_a_stall_costs_what_was_due_before() -> Non
     assert (story.blocks, story.end_reason) == (3, "hangup")
 
 
-def test_a_short_stall_of_people_who_are_still_there_is_charged_once_and_moves_no_block() -> None:
+def test_a_short_stall_in_which_both_parties_stay_is_charged_once_and_moves_no_block() -> None:
     story = Story(rules=SECOND_BLOCKS).connect()
     story.wait(2.5)
     stall(story, 3)
@@ -59,7 +59,7 @@ def test_in_a_long_stall_nobody_pays_and_the_paid_rest_is_kept() -> None:
     assert story.blocks == 4
 
 
-def test_clients_are_told_of_the_moments_that_a_long_stall_has_moved() -> None:
+def test_clients_receive_the_times_that_a_long_stall_has_moved() -> None:
     story = Story().connect()
     story.wait(20)
     stall(story, 15)
@@ -86,7 +86,7 @@ def test_a_call_paused_in_a_short_stall_is_paused_from_its_beginning_and_resumed
     assert story.blocks == 4
 
 
-def test_a_call_goes_on_ringing_for_as_long_as_the_server_could_not_hear_it_accepted() -> None:
+def test_a_call_rings_longer_by_a_stall_in_which_the_server_could_not_receive_its_accept() -> None:
     story = Story()
     story.wait(28)
     stall(story, 25)
@@ -122,7 +122,7 @@ def test_a_party_that_was_away_has_its_whole_time_to_come_back(seconds: float) -
     assert story.end_reason == "peer_lost"
 
 
-def test_parties_that_do_not_come_back_after_a_stall_are_given_up_after_the_usual_time() -> None:
+def test_parties_that_do_not_return_after_a_stall_are_lost_after_the_usual_time() -> None:
     story = Story().connect()
     story.wait(5)
     stall(story, 100)
@@ -164,7 +164,7 @@ def test_a_stall_of_the_server_does_not_count_as_missing_storage() -> None:
     assert "storage" in story.holds
 
 
-def test_a_stall_while_it_rings_holds_nothing_and_who_joined_counts_once_heard() -> None:
+def test_a_stall_while_a_call_rings_holds_nothing_and_parties_count_once_they_respond() -> None:
     story = Story()
     story.join(FAN)
     stall(story, 15)
@@ -197,7 +197,7 @@ def test_a_viewer_who_left_in_a_short_stall_pays_nothing_for_it_and_others_do() 
     assert [story.blocks(user_id) for user_id in (FAN, OTHER)] == [3, 6]
 
 
-def test_a_viewer_who_is_not_heard_after_a_long_stall_pays_nothing_more() -> None:
+def test_a_viewer_who_remains_silent_after_a_long_stall_pays_nothing_more() -> None:
     story = StreamStory().watch(FAN, OTHER)
     stall(story, 20)
     story.be_responsive(CREATOR)
@@ -207,7 +207,7 @@ def test_a_viewer_who_is_not_heard_after_a_long_stall_pays_nothing_more() -> Non
 
 
 @pytest.mark.parametrize("absent_before", [False, True])
-def test_a_stream_does_not_end_for_want_of_an_owner_who_could_not_be_heard(absent_before: bool) -> None:
+def test_a_stream_does_not_end_because_a_stalled_server_received_nothing_from_its_owner(absent_before: bool) -> None:
     story = StreamStory().watch(FAN)
     if absent_before:
         story.leave(CREATOR)
@@ -219,7 +219,7 @@ def test_a_stream_does_not_end_for_want_of_an_owner_who_could_not_be_heard(absen
     assert story.stream.termination.reason == "owner_lost"
 
 
-def test_a_stall_after_the_owner_was_last_heard_does_not_count_as_absence() -> None:
+def test_a_stall_after_the_owners_last_byte_does_not_count_as_absence() -> None:
     story = StreamStory().watch(FAN)
     story.wait(1)
     stall(story, 8)

@@ -59,7 +59,7 @@ def test_a_joined_viewer_learns_of_the_room_and_of_their_own_money() -> None:
     assert (joined.room["kind"], joined.room["status"], joined.room["viewers"]) == ("stream", "live", 2)
 
 
-def test_without_a_ticket_nobody_comes_in_and_with_one_they_do() -> None:
+def test_only_a_ticket_holder_joins() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     assert code(story.join(FAN)) == "FORBIDDEN"
     story.buy_ticket(FAN)
@@ -201,12 +201,12 @@ def test_a_connection_that_joins_again_is_still_one() -> None:
     assert story.kinds().count("member:joined") == 3
 
 
-def test_a_full_stream_takes_nobody_more() -> None:
+def test_a_full_stream_admits_nobody_more() -> None:
     story = StreamStory(rate=None, rules=StreamRules(members=2)).watch(FAN)
     assert code(story.join(OTHER)) == "OVERLOADED"
 
 
-def test_nobody_comes_into_a_stream_that_is_over() -> None:
+def test_nobody_joins_a_stream_that_is_over() -> None:
     ended, draining = StreamStory().watch(FAN), StreamStory().watch()
     ended.end()
     assert code(ended.join(OTHER)) == code(ended.join_overlay()) == "STREAM_ENDED"

@@ -99,7 +99,7 @@ def test_the_history_leaves_out_messages_of_silenced_users(silence: Callable[[St
 
 
 @pytest.mark.parametrize("silence", SILENCED.values(), ids=SILENCED)
-def test_a_tip_that_is_booked_after_its_giver_was_silenced_comes_without_words(
+def test_a_tip_that_is_booked_after_its_giver_was_silenced_is_published_without_its_message(
     silence: Callable[[StreamStory], object],
 ) -> None:
     story = free()

@@ -94,7 +94,7 @@ def test_a_join_of_a_large_room_lists_the_owners_connections_only() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(VIEWERS), st.integers(0, 2_500_000)), max_size=40))
-def test_however_people_come_and_go_the_last_count_is_right_and_none_comes_too_early(
+def test_after_any_joins_and_leaves_the_last_count_is_right_and_none_is_published_too_early(
     moves: list[tuple[UserId, Instant]],
 ) -> None:
     story = StreamStory(rate=None, room_rules=SMALL).watch()

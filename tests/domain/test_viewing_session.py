@@ -171,7 +171,7 @@ def test_a_viewer_who_comes_and_goes_around_each_block_pays_for_the_time_they_wa
         assert story.blocks(FAN) == expected
 
 
-def test_nobody_who_cannot_pay_the_first_block_comes_in() -> None:
+def test_nobody_joins_without_the_tokens_for_the_first_block() -> None:
     story = StreamStory(balance=29).watch()
     refused = story.join(FAN)
     assert code(refused) == "INSUFFICIENT_TOKENS"
@@ -179,7 +179,7 @@ def test_nobody_who_cannot_pay_the_first_block_comes_in() -> None:
     assert not story.is_in(FAN)
 
 
-def test_the_rest_of_a_paid_block_lets_a_viewer_in_who_has_nothing_left() -> None:
+def test_the_rest_of_a_paid_block_admits_a_viewer_who_has_no_tokens_left() -> None:
     story = StreamStory(balance=30).watch(FAN)
     story.wait(20)
     story.leave(FAN)

@@ -76,7 +76,7 @@ def test_a_sound_run_passes() -> None:
         msgspec.structs.replace(SOUND, end_tokens=59),
     ],
 )
-def test_an_end_that_saw_something_else_than_the_journal_is_found(party: PartyReport) -> None:
+def test_a_party_that_received_other_blocks_than_the_journal_has_is_found(party: PartyReport) -> None:
     for report in (Report([CallReport("one", party, SOUND)]), Report([CallReport("one", SOUND, party)])):
         assert [bool(check.failures) for check in check_blocks(report, [CALL], BLOCKS)] == [False, True]
 

@@ -167,7 +167,7 @@ IN_EPOCHS = (
         "one creator is in several calls, and each of them is charged",
         (Edit(SQL, "user_id uuid PRIMARY KEY REFERENCES users", "user_id uuid NOT NULL REFERENCES users"),),
         "tests/server/rest/test_same_moment.py"
-        "::test_several_fans_who_call_one_creator_at_once_are_one_call_and_busy_lines",
+        "::test_of_several_fans_who_call_one_creator_at_once_one_gets_a_call_and_the_others_a_refusal",
         "201, 201",
         "several fans receive `call:ringing`",
     ),

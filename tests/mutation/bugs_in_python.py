@@ -8,7 +8,7 @@ REFUSE_ALL = "return [DecidedBatch(postings, None, 0.0)]"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 UNDER_WAY = "tests/storage/test_under_way.py"
 KILL_TESTS = "tests/server/faults/test_kill.py"
-FIVE_BLOWS = f"{KILL_TESTS}::test_five_blows_to_server_and_database_lose_and_double_nothing_that_was_acknowledged"
+five_kills = f"{KILL_TESTS}::test_five_kills_of_server_and_database_lose_and_duplicate_nothing_that_was_acknowledged"
 
 IN_PYTHON = (
     Bug(
@@ -94,7 +94,7 @@ IN_PYTHON = (
                 "deliver([found for part in await self._carry_out([command]) for found in part.receipts])",
             ),
         ),
-        f"{UNDER_WAY}::test_callers_who_stop_waiting_stop_no_posting_under_way_and_none_in_line",
+        f"{UNDER_WAY}::test_callers_who_stop_waiting_stop_no_posting_under_way_and_none_in_the_queue",
         "Outcome.COMMITTED",
         "a posting whose caller was cancelled is not committed",
     ),
@@ -139,7 +139,7 @@ IN_PYTHON = (
         "the posting key is derived from the client's idempotency key",
         "a repeated request for a credit credits again",
         (Edit("server/rest/request.py", "self.user_key or client_key", "client_key"),),
-        FIVE_BLOWS,
+        five_kills,
         "was acknowledged otherwise",
         "the same key is answered with a different credit",
     ),
@@ -148,7 +148,7 @@ IN_PYTHON = (
         "a commit is on the disk before it is acknowledged",
         "a database crash loses postings that clients have received as paid",
         (Edit(SESSION, '"jit": "off",', '"jit": "off", "synchronous_commit": "off",'),),
-        FIVE_BLOWS,
+        five_kills,
         "",
         "an acknowledged block or credit is not in the journal",
     ),

@@ -75,7 +75,7 @@ IN_STALL = (
         "no deadline of a call passes during a stall",
         "parties who are still connected are removed after a stall",
         (Edit(CALL_MEMBERSHIP, "waiting.excuse(stalled.until - at)", "waiting.excuse(0)"),),
-        f"{RULES}::test_a_call_goes_on_ringing_for_as_long_as_the_server_could_not_hear_it_accepted",
+        f"{RULES}::test_a_call_rings_longer_by_a_stall_in_which_the_server_could_not_receive_its_accept",
         "AssertionError",
         "the call ends as missed",
     ),

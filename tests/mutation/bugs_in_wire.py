@@ -130,7 +130,7 @@ IN_WIRE = (
         "a tip that is committed after its giver was silenced has no message",
         "the room and its overlays receive the message",
         (Edit(CHAT, '"message": None if silenced else tip.posting.memo', '"message": tip.posting.memo'),),
-        "tests/domain/test_stream_chat.py::test_a_tip_that_is_booked_after_its_giver_was_silenced_comes_without_words",
+        "tests/domain/test_stream_chat.py::test_a_tip_that_is_booked_after_its_giver_was_silenced_is_published_without_its_message",
         "buy followers",
         "the message is published",
     ),

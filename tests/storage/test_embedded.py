@@ -171,7 +171,7 @@ async def test_a_killed_guardian_ends_the_block_and_the_next_start_works(data_di
         assert not address.socket_dir.exists()
 
 
-async def test_postgres_hears_from_the_kernel_that_its_guardian_was_killed(data_dir: Path) -> None:
+async def test_the_kernel_signals_postgres_that_its_guardian_was_killed(data_dir: Path) -> None:
     with server_process(data_dir) as (server, socket_dir):
         os.kill(server.pid, signal.SIGSTOP)  # so that only the kernel can have signalled it
         os.kill(guardians_of(data_dir)[0], signal.SIGKILL)

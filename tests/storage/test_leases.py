@@ -220,7 +220,7 @@ async def test_a_later_epoch_is_found_and_no_other(dsn: str) -> None:
         assert await mine.whereabouts(lost) is Whereabouts.NOWHERE
 
 
-async def test_an_old_servers_row_goes_and_touches_no_room(dsn: str) -> None:
+async def test_an_old_servers_row_is_deleted_and_no_room_changes(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         old, mine = _server(ledgers, Hand()), _server(ledgers, Hand())
         await old.renew()

@@ -102,7 +102,9 @@ async def test_a_second_starter_waits_for_the_migration_of_the_first(
     assert len(logged) == 1, "it says once that it waits"
 
 
-async def test_a_migration_waits_for_who_holds_a_table(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_waits_for_a_session_that_holds_a_table(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names: list[str] = []
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         await migrate(postgres)
@@ -151,7 +153,7 @@ async def test_the_proof_of_a_large_ledger_takes_as_long_as_it_needs(dsn: str, m
         assert [finding async for finding in audit(postgres)] == [("a slow proof", [])]
 
 
-async def test_the_proof_waits_for_who_changes_a_table(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_proof_waits_for_a_session_that_changes_a_table(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_limits, "LOCK_TIMEOUT_MS", 1)
     monkeypatch.setattr(auditing, "PROOFS", (Proof("nobody is there", "SELECT 1 AS one FROM users"),))
     findings: list[Finding] = []

@@ -26,7 +26,7 @@ async def test_many_who_ask_at_once_share_a_few_connections(dsn: str) -> None:
         assert 1 < len(set(pids)) <= 3
 
 
-async def test_a_connection_comes_back_from_who_is_refused_and_from_who_stops_waiting(dsn: str) -> None:
+async def test_a_connection_returns_to_the_pool_after_a_refusal_and_after_a_cancellation(dsn: str) -> None:
     async with open_postgres(dsn, pool_size=1) as postgres:
         for _ in range(3):
             with pytest.raises(StatementRefused):

@@ -160,7 +160,7 @@ async def test_refunds_and_postings_are_carried_out_in_the_order_in_which_they_c
         assert (await ledgers.wallets_in_database())[creator].balance == 40
 
 
-async def test_a_refund_over_a_line_that_breaks_is_made_once(dsn: str) -> None:
+async def test_a_refund_over_a_connection_that_breaks_is_made_once(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(1000), await ledgers.add_user()
         for i in range(10):

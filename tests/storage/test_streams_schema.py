@@ -123,7 +123,7 @@ async def test_a_creator_is_live_once(dsn: str) -> None:
         assert await rows.open(second) == 2
 
 
-async def test_only_what_is_scheduled_is_opened(dsn: str) -> None:
+async def test_only_a_scheduled_stream_is_opened(dsn: str) -> None:
     async with stream_rows(dsn) as rows:
         stream = await rows.schedule()
         assert [await rows.open(stream), await rows.open(stream)] == [2, None]

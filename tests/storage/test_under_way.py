@@ -38,7 +38,7 @@ async def test_a_commit_under_way_is_finished_though_the_actor_is_cancelled(dsn:
         assert (await ledgers.wallets_in_database())[creator].balance == 40
 
 
-async def test_callers_who_stop_waiting_stop_no_posting_under_way_and_none_in_line(dsn: str) -> None:
+async def test_callers_who_stop_waiting_stop_no_posting_under_way_and_none_in_the_queue(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         wanted = [[tip(fan, creator, 40, key)] for key in ("under way", "in line")]

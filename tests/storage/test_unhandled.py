@@ -53,7 +53,7 @@ def _raise_when_readable(loop: asyncio.AbstractEventLoop) -> None:
 @pytest.mark.parametrize(
     "go_wrong", [_drop_failed_future, _raise_in_callback, _raise_in_timer, _raise_in_task, _raise_when_readable]
 )
-async def test_it_is_counted_and_the_database_goes_on_being_asked(
+async def test_an_unhandled_error_is_counted_and_queries_continue(
     dsn: str, go_wrong: Callable[[asyncio.AbstractEventLoop], None]
 ) -> None:
     with structlog.testing.capture_logs() as logged:

@@ -16,7 +16,7 @@ from tests.support.processes import ROOT, environment
 SMALL_RUN_SECONDS = 120  # at most, on a busy machine
 
 
-def test_a_small_run_hears_every_tip_beside_calls_and_saves_its_figures(tmp_path: Path) -> None:
+def test_a_small_run_receives_every_tip_beside_calls_and_saves_its_figures(tmp_path: Path) -> None:
     small = ["--calls", "10", "--turn-seconds", "0.3"]
     run = [sys.executable, "-m", "tests.bench.tips", "--quick", "--out", str(tmp_path), *small]
     subprocess.run(run, check=True, cwd=ROOT, env=environment({}), timeout=SMALL_RUN_SECONDS, capture_output=True)

@@ -37,13 +37,13 @@ def test_ten_kills_under_fifty_calls_lose_nothing_and_double_nothing(data_dir: P
     _kill_again_and_again(data_dir, calls=50, kills=10)
 
 
-def test_five_blows_to_server_and_database_lose_and_double_nothing_that_was_acknowledged(data_dir: Path) -> None:
-    _strike_again_and_again(data_dir, calls=8, blows=5)
+def test_five_kills_of_server_and_database_lose_and_duplicate_nothing_that_was_acknowledged(data_dir: Path) -> None:
+    _kill_repeatedly(data_dir, calls=8, kills=5)
 
 
 @pytest.mark.long
-def test_thirty_blows_to_server_and_database_lose_and_double_nothing_that_was_acknowledged(data_dir: Path) -> None:
-    _strike_again_and_again(data_dir, calls=25, blows=30)
+def test_thirty_kills_of_server_and_database_lose_and_duplicate_nothing_that_was_acknowledged(data_dir: Path) -> None:
+    _kill_repeatedly(data_dir, calls=25, kills=30)
 
 
 def test_a_call_goes_on_within_the_block_it_was_killed_in(data_dir: Path) -> None:
@@ -104,7 +104,7 @@ def _kill_again_and_again(data_dir: Path, *, calls: int, kills: int) -> None:
     assert _processes(data_dir) == set()
 
 
-def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
+def _kill_repeatedly(data_dir: Path, *, calls: int, kills: int) -> None:
     """Acknowledged is a block whose event a client received, and a credit that was answered."""
     chance = random.Random(seed := random.randrange(10**6))
     print(f"seed {seed}")
@@ -113,9 +113,9 @@ def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
             pool.ring()
             users = [caller.party.user_id for caller in pool.callers]
             with Operators(server, users, OPERATORS) as operators:
-                for strike in _random_blows(blows, chance):
+                for kill in _random_kills(kills, chance):
                     time.sleep(chance.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tested
-                    strike(server)
+                    kill(server)
                     if chance.random() < 2 / 3:  # otherwise the next kill hits the clients while they reconnect
                         pool.wait_more_blocks()
                 pool.wait_more_blocks()
@@ -131,12 +131,12 @@ def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
     assert _processes(data_dir) == set()
 
 
-def _random_blows(count: int, chance: random.Random) -> list[Callable[[ServerProcess], object]]:
+def _random_kills(count: int, chance: random.Random) -> list[Callable[[ServerProcess], object]]:
     """Draw every kind about equally often, and none three times in a row, or PostgreSQL would be abandoned."""
-    blows: list[Callable[[ServerProcess], object]] = []
-    while len(blows) < count:
-        blows += chance.sample([_kill_and_start, _stop_postgres, _kill_both_and_start], 3)
-    return blows[:count]
+    kills: list[Callable[[ServerProcess], object]] = []
+    while len(kills) < count:
+        kills += chance.sample([_kill_and_start, _stop_postgres, _kill_both_and_start], 3)
+    return kills[:count]
 
 
 def _stop_postgres(server: ServerProcess) -> int:

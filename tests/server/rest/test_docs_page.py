@@ -60,7 +60,7 @@ def test_every_route_shape_and_message_is_on_the_page(page: Reader) -> None:
     assert all(any(code.name in text for text in page.texts) for route in ROUTES for code in route.refuses)
 
 
-def test_it_is_sound_html_whose_links_lead_somewhere(page: Reader) -> None:
+def test_the_page_is_valid_html_whose_links_have_a_target(page: Reader) -> None:
     assert page.open == []
     assert len(set(page.ids)) == len(page.ids)
     within = [link for link in page.links if link.startswith("#")]

@@ -131,7 +131,7 @@ async def test_a_forged_address_changes_nothing(dsn: str) -> None:
             check(await web.get("/api/config", headers={name: "198.51.100.77"}), 429, "RATE_LIMITED")
 
 
-async def test_behind_a_trusted_proxy_clients_are_told_apart(dsn: str) -> None:
+async def test_behind_a_trusted_proxy_clients_are_distinguished(dsn: str) -> None:
     plain = hurried(address_per_second=0.01, address_burst=1)
     server = msgspec.structs.replace(plain.server, trusted_proxies=("127.0.0.0/8",))
     wanted = msgspec.structs.replace(plain, server=server)

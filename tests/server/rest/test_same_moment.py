@@ -49,7 +49,9 @@ async def test_a_call_that_waits_for_the_write_lock_locks_neither_party(context:
     assert [answer.status_code for answer in answers] == [201]
 
 
-async def test_several_fans_who_call_one_creator_at_once_are_one_call_and_busy_lines(users: Users) -> None:
+async def test_of_several_fans_who_call_one_creator_at_once_one_gets_a_call_and_the_others_a_refusal(
+    users: Users,
+) -> None:
     for _ in range(ROUNDS):
         fans, creator = [await users.fan() for _ in range(AT_ONCE)], await users.online_creator()
         answers = await _ask_at_once(fans, "/calls/init", {"creatorId": str(creator.user_id)}, "tap")

@@ -11,7 +11,7 @@ from tests.support.clients import Phone, ring_and_join
 from tests.support.servers import add_creator, add_fan, online
 
 
-async def test_two_phones_ring_talk_pause_and_hang_up(context: Context) -> None:
+async def test_two_phones_ring_join_pause_and_hang_up(context: Context) -> None:
     fan, creator = await add_fan(context, 100), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
         call_id = await trio.to_thread.run_sync(_call_for_three_blocks, fans, creators)
