@@ -34,7 +34,7 @@ def test_a_call_that_its_fan_ended_in_a_stall_costs_what_was_due_before() -> Non
     assert (story.blocks, story.end_reason) == (3, "hangup")
 
 
-def test_a_short_stall_in_which_both_parties_stay_is_charged_once_and_moves_no_block() -> None:
+def test_a_short_stall_in_which_both_parties_remain_is_charged_once_and_moves_no_block() -> None:
     story = Story(rules=SECOND_BLOCKS).connect()
     story.wait(2.5)
     stall(story, 3)
