@@ -51,7 +51,7 @@ class _Members:
         """The send queues of all members, in lists of at most AT_ONCE; built again only after a change."""
         if self._parts is None:
             send_queues = list(self.send_queues.values())
-            self._parts = [send_queues[begun : begun + AT_ONCE] for begun in range(0, len(send_queues), AT_ONCE)]
+            self._parts = [send_queues[start : start + AT_ONCE] for start in range(0, len(send_queues), AT_ONCE)]
         return self._parts
 
 

@@ -84,24 +84,24 @@ class _Reader:
 
     def value(self, path: str, depth: int) -> Any:
         """Read the value at the present position; `depth` is the level it has if it is a container."""
-        kind, given = self._head()
+        kind, content = self._head()
         match kind:
             case "list" | "map" if depth > MAX_DEPTH:
                 self._note(self._root, TOO_DEEP)
-                self._skip(given * (2 if kind == "map" else 1))
+                self._skip(content * (2 if kind == "map" else 1))
                 return None
             case "list":
-                return [self.value(f"{path}[{i}]", depth + 1) for i in range(given)]
+                return [self.value(f"{path}[{i}]", depth + 1) for i in range(content)]
             case "map":
-                return self._map(given, path, depth)
+                return self._map(content, path, depth)
             case "extension":
                 self._note(path, EXTENSION)
             case "number":
-                if isinstance(given, float) and not math.isfinite(given):
+                if isinstance(content, float) and not math.isfinite(content):
                     self._note(path, NO_NUMBER)
-                elif isinstance(given, int) and given not in INTEGERS:
+                elif isinstance(content, int) and content not in INTEGERS:
                     self._note(path, PAST_64_BITS)
-        return given
+        return content
 
     def _map(self, count: int, path: str, depth: int) -> dict[str, Any]:
         """Read the entries of a map; notes duplicate keys, and skips entries whose key is not text."""
@@ -169,8 +169,8 @@ class _Reader:
                 values += (data[self.at] & 0x0F) - 1
                 self.at += 1
                 continue
-            kind, given = self._head()
-            values += given * (2 if kind == "map" else 1) - 1 if kind in ("list", "map") else -1
+            kind, content = self._head()
+            values += content * (2 if kind == "map" else 1) - 1 if kind in ("list", "map") else -1
 
     def _bytes(self, size: int) -> bytes:
         """Read this number of bytes. Raises Undecodable if the message has fewer."""

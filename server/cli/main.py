@@ -106,13 +106,13 @@ def serve_command(
             "--demo would add an operator and people with tokens to the database of DATABASE_URL:"
             " unset it, or say --yes-really as well"
         )
-    secrets, made = _secrets_to_serve(settings)
+    secrets, generated = _secrets_to_serve(settings)
     configure_log(settings.log.level, settings.log.format, secret_words(secrets))
     replace_standard_output()
     settings, too_few_files = fit(settings, raise_limit())
     from server.cli.serve import serve  # imported here: without Quart, the other commands take half the time
 
-    trio.run(serve, settings, secrets, made, demo, too_few_files)
+    trio.run(serve, settings, secrets, generated, demo, too_few_files)
 
 
 @app.command(name="migrate")
@@ -291,11 +291,11 @@ def _explain(error: BaseException) -> int:
 def _unavailable(error: StorageUnavailable) -> str:
     """Return one line about an unavailable database, which names the variable DATABASE_URL if that is set."""
     reason = re.sub(r"\[Errno -?\d+\] ", "", _first_line(error))
-    given = bool(os.environ.get("DATABASE_URL"))
-    if isinstance(error, AddressError) and given:
+    is_configured = bool(os.environ.get("DATABASE_URL"))
+    if isinstance(error, AddressError) and is_configured:
         return f"DATABASE_URL cannot be used: {reason}"
     what = "is out of reach" if error.sqlstate is None else "does not do its work now"
-    return f"the database{' of DATABASE_URL' if given else ''} {what}: {reason}"
+    return f"the database{' of DATABASE_URL' if is_configured else ''} {what}: {reason}"
 
 
 def _first_of(error: BaseException) -> BaseException:

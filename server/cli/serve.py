@@ -22,12 +22,12 @@ from server.observability.memory import freeze_objects
 
 
 async def serve(
-    settings: Settings, secrets: Secrets, made: list[str], demo: bool, too_few_files: str | None = None
+    settings: Settings, secrets: Secrets, generated: list[str], demo: bool, too_few_files: str | None = None
 ) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP (Ctrl-C, a closed terminal), then drain; during the start, stop at once.
 
-    `made` are the names of secrets just generated; `too_few_files` is a line for the user if the limit of open files
-    reduced the connections. Further signals do not cut the drain short; it has its own deadline.
+    `generated` are the names of secrets that were generated just now; `too_few_files` is a line for the user if the
+    limit of open files reduced the connections. Further signals do not cut the drain short; it has its own deadline.
     Raises the errors of `open_database` and `open_server`.
     """
     with trio.open_signal_receiver(*_stopping_signals()) as signals:
@@ -38,7 +38,7 @@ async def serve(
                         await seed(context)
                         _open_demo_checkout(context)
                     freeze_objects()
-                    _greet(context, made, too_few_files, demo)
+                    _greet(context, generated, too_few_files, demo)
                     await stop.wait_after_start()
     print_line("halfminute has drained and stopped")
 
@@ -94,7 +94,7 @@ def _open_demo_checkout(context: Context) -> None:
         context.payments.open_demo(url)
 
 
-def _greet(context: Context, made: list[str], too_few_files: str | None, demo: bool) -> None:
+def _greet(context: Context, generated: list[str], too_few_files: str | None, demo: bool) -> None:
     """Print the addresses, what the user should know of this start, and the demo users with their tokens."""
     settings = context.settings
     http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
@@ -102,8 +102,8 @@ def _greet(context: Context, made: list[str], too_few_files: str | None, demo: b
     http = msgspec.structs.replace(http, port=context.http_port)
     websocket = msgspec.structs.replace(websocket, port=context.websocket_port)
     print_line(f"halfminute serves http://{http} and ws://{websocket}/ws")
-    if made:
-        print_line(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
+    if generated:
+        print_line(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(generated)}")
     if context.secrets.billing_webhook_secret is None:
         print_line("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
     if too_few_files is not None:

@@ -24,25 +24,25 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-def with_local_secrets(given: Secrets, data_dir: Path) -> tuple[Secrets, list[str]]:
-    """Complete the given secrets by those in `data_dir`, and generate missing ones.
+def with_local_secrets(configured: Secrets, data_dir: Path) -> tuple[Secrets, list[str]]:
+    """Complete the configured secrets by those in `data_dir`, and generate missing ones.
 
     Secrets from the environment take precedence, and the file of such a secret is neither read nor made. Only the JWT
     secret and the billing webhook's secret are generated; the others belong to services outside.
     Returns the secrets and the names of those that were generated. Raises ConfigError if they cannot be stored, or if
     another user could have written one. Blocks; called before the event loop starts.
     """
-    missing = [name for name in _NAMES if getattr(given, name) is None]
-    made, local = list[str](), dict[str, str]()
+    missing = [name for name in _NAMES if getattr(configured, name) is None]
+    generated, local = list[str](), dict[str, str]()
     directory = data_dir / "secrets"
     try:
         for name in missing:
             if _make(directory / name):
-                made.append(name)
+                generated.append(name)
             local[name] = read_secret_file(directory / name)
     except OSError as error:
         raise ConfigError(f"cannot keep secrets in {directory}: {error.strerror}") from None
-    return msgspec.structs.replace(given, **local), made
+    return msgspec.structs.replace(configured, **local), generated
 
 
 def read_secret_file(path: Path) -> str:

@@ -226,15 +226,15 @@ def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ
     Raises ConfigError for invalid values, and for unknown keys and variables, which would otherwise have no effect.
     """
     _refuse_unknown_variables(environment)
-    given = _read_file(path) if path is not None else {}
+    sections = _read_file(path) if path is not None else {}
     overridden = {name: value for name, value in environment.items() if name in _OVERRIDES}
     for name, value in overridden.items():
         section, key, kind = _OVERRIDES[name]
-        fields = given.setdefault(section, {})
+        fields = sections.setdefault(section, {})
         if isinstance(fields, dict):
             fields[key] = value.strip() if kind == "text" else _from_json(value)
     try:
-        return msgspec.convert(given, Settings)
+        return msgspec.convert(sections, Settings)
     except msgspec.ValidationError as error:
         raise ConfigError(_readable(error, path, overridden)) from None
 

@@ -1,4 +1,8 @@
-"""The REST server: the table of all routes, the Quart app that serves them, and its start and shutdown."""
+"""The REST server: the table of all routes, the Quart app that serves them, and its start and shutdown.
+
+A request passes `server/rest/http` (sockets, limits of connections and bodies), then Quart, which finds its route, then
+`dispatch.py` (authentication, rate limits, decoding), and then its handler in `server/rest/routes`.
+"""
 
 import re
 from itertools import chain
@@ -86,7 +90,8 @@ ROUTES: tuple[Route, ...] = tuple(
 async def serve_http(context: Context, listening: ListeningSockets) -> None:
     """Serve HTTP until `context.http_closing` is set or until cancelled, then finish the requests under way.
 
-    Cancellation is delayed until those requests end, at most GRACE_SECONDS of the connections module.
+    Cancellation is delayed until those requests end, at most GRACE_SECONDS of the connections module. Background tasks
+    that still run then are cancelled.
     """
     openapi_json(ROUTES)  # built before serving: it blocks the event loop for 0.1 s
     if context.secrets.billing_webhook_secret is None:
@@ -104,19 +109,23 @@ async def serve_http(context: Context, listening: ListeningSockets) -> None:
         outside.cancel_scope.cancel()
 
 
-async def _note_closing(asked: trio.Event, closing: trio.Event) -> None:
-    """Set `closing` when `asked` is set or when this task is cancelled.
+async def _note_closing(requested: trio.Event, closing: trio.Event) -> None:
+    """Set `closing` when `requested` is set or when this task is cancelled.
 
     A cancellation from outside thus becomes a graceful shutdown of the requests.
     """
     try:
-        await asked.wait()
+        await requested.wait()
     finally:
         closing.set()
 
 
 def make_app(context: Context, background_tasks: BackgroundTasks) -> QuartTrio:
-    """Build the Quart app with every route, the bounds on bodies and the error handlers."""
+    """Build the Quart app with every route, the bounds on bodies and the error handlers.
+
+    The app serves nothing by itself: no static files, no templates, no automatic OPTIONS, no redirects. So every
+    response goes through `dispatch.finish`, which sets the headers that all responses have.
+    """
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     bounds = BodyBounds(context.settings.http.max_body_bytes, {EVENTS_PATH: context.settings.payments.max_event_bytes})
     app.config |= {

@@ -1,4 +1,8 @@
-"""Work of requests that is finished even if the client disconnects."""
+"""Work of requests that is finished even if the client disconnects.
+
+A handler that moves tokens must not be cancelled half-way: the posting could commit, and its consequences (a started
+room, a settled row) be missing until maintenance finds them.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -19,7 +23,11 @@ MAX_BACKGROUND_TASKS = 1000  # waiting for an absent database; further requests 
 
 
 class BackgroundTasks:
-    """Runs work in a nursery of the server, so that a disconnecting client cancels its request and not the work."""
+    """Runs work in a nursery of the server, so that a disconnecting client cancels its request and not the work.
+
+    `patience_seconds` is how long a request waits for its work. The nursery is that of `serve_http`; it is cancelled
+    when the server stops.
+    """
 
     def __init__(self, nursery: trio.Nursery, patience_seconds: float, faults: Faults) -> None:
         self._nursery = nursery
@@ -49,6 +57,8 @@ class BackgroundTasks:
 
 
 class _BackgroundTask(Generic[T]):
+    """The work of one request, and its result or exception once it is done. `awaited` is whether a request waits."""
+
     def __init__(self, work: Callable[[], Awaitable[T]], faults: Faults) -> None:
         self._work = work
         self._faults = faults
@@ -58,6 +68,7 @@ class _BackgroundTask(Generic[T]):
         self.done = trio.Event()
 
     async def carry_out(self) -> None:
+        """The body of the task: do the work, and keep what it returns or raises for the request."""
         try:
             self._returned.append(await self._work())
         except BaseException as error:  # reason: raised again in the waiting request, else logged
@@ -70,6 +81,7 @@ class _BackgroundTask(Generic[T]):
             self.done.set()
 
     def result(self) -> T:
+        """Return the result or raise the exception; raises StorageUnavailable if the work is not done."""
         if self._returned:
             return self._returned[0]
         raise self._raised

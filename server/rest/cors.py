@@ -1,4 +1,8 @@
-"""CORS: scripts of the configured origins may call the API, with a token of their own and without cookies."""
+"""CORS: scripts of the configured origins may call the API, with a token of their own and without cookies.
+
+The rules are those of https://fetch.spec.whatwg.org/#http-cors-protocol. Without `http.allowed_origins` no header is
+sent, and browsers refuse scripts of other origins.
+"""
 
 from collections.abc import Sequence
 
@@ -8,14 +12,18 @@ from werkzeug.exceptions import MethodNotAllowed
 from server.rest.responses import Answer, no_content
 
 KEPT_SECONDS = 600  # for which a browser caches a preflight answer
-ASKED_WITH = "Authorization, Content-Type, Idempotency-Key, Traceparent"
+ASKED_WITH = "Authorization, Content-Type, Idempotency-Key, Traceparent"  # request headers that scripts may set
 READABLE = (
     "Deprecation, Link, RateLimit, RateLimit-Policy, Retry-After, Sunset, WWW-Authenticate, X-Request-Id"  # by scripts
 )
 
 
 def preflight(request: Request, origins: Sequence[str]) -> Answer | None:
-    """Answer a preflight request of an allowed origin; return None for any other request."""
+    """Answer a preflight request of an allowed origin; return None for any other request.
+
+    A preflight is an OPTIONS request that Quart has refused, since no route serves OPTIONS. The refusal knows the
+    methods of the path. One for an unknown path is answered as any unknown path is.
+    """
     refused = request.routing_exception
     is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
     if not is_preflight or request.headers.get("Origin") not in origins or not isinstance(refused, MethodNotAllowed):

@@ -1,4 +1,7 @@
-"""Periods in days of a time zone: `from` and `to` are dates or instants."""
+"""Periods in days of a time zone: `from` and `to` are dates or instants.
+
+A local day has 23 or 25 hours where the clocks change, so its bounds are computed in the zone and used as instants.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, NamedTuple
@@ -37,7 +40,7 @@ class DayPeriod(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Span(NamedTuple):
-    """A period as instants, and its time zone."""
+    """A half-open period as instants in UTC, and its time zone; None is unbounded."""
 
     since: datetime | None
     until: datetime | None
@@ -62,6 +65,7 @@ async def span_of(period: DayPeriod, zones: TimeZones) -> Span:
 
 
 def _moment(name: str, text: str, zone: ZoneInfo) -> datetime:
+    """Convert a date or an instant to UTC. Raises InvalidRequest, which names the parameter."""
     try:
         # Convert here, so that PostgreSQL never gets an instant that UTC cannot express.
         return _as_moment(text, zone).astimezone(UTC)
@@ -84,6 +88,7 @@ def whole_days(since: datetime | None, until: datetime | None) -> tuple[datetime
 
 
 def _midnight(moment: datetime, *, after: bool = False) -> datetime:
+    """The midnight in UTC at or before a moment, or at or after it."""
     try:
         day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         return day + timedelta(days=1) if after and day < moment else day

@@ -1,4 +1,7 @@
-"""Decodes query strings into frozen structs; the shapes of list queries and list answers."""
+"""Decodes query strings into frozen structs; the shapes of list queries and list answers.
+
+Each route declares its query as a struct; the OpenAPI document describes the same struct.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -59,15 +62,18 @@ class Listed(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
 def next_link(path: str, given: Mapping[str, Sequence[str]], before: str) -> str:
     """Build the `Link` header to the next page (RFC 8288).
 
-    It replaces the offset by a cursor, so that new rows don't shift the page.
+    `given` are the parameters of the request, which the link repeats; `before` is the cursor behind the present page.
+    It replaces the offset by a cursor, so that new rows do not shift the page.
     """
-    kept = [(name, values[0]) for name, values in given.items() if name not in ("offset", "before")]
-    return f'<{path}?{urlencode([*kept, ("before", before)])}>; rel="next"'
+    repeated = [(name, values[0]) for name, values in given.items() if name not in ("offset", "before")]
+    return f'<{path}?{urlencode([*repeated, ("before", before)])}>; rel="next"'
 
 
 def decode_query(given: Mapping[str, Sequence[str]], kind: type[S]) -> S:
     """Decode query parameters into a struct, and ignore unknown ones.
 
+    `given` has the values of each parameter in the order of the query string. A text is converted only where the struct
+    has an integer or a time, so `limit=5.0` is refused.
     Raises InvalidRequest for a repeated parameter, U+0000, a value of another type, or a date outside the calendar.
     """
     known = _parameters(kind)
@@ -99,6 +105,7 @@ def _integer(text: str) -> Any:
 
 
 def _in_calendar(moment: datetime) -> bool:
+    """Return whether the moment can be expressed in UTC; one of year 1 or 9999 with an offset may not."""
     try:
         moment.astimezone(UTC)
     except OverflowError:

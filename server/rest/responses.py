@@ -1,4 +1,7 @@
-"""Builds HTTP responses: JSON, plain text, no content, or the problem document of an error."""
+"""Builds HTTP responses: JSON, plain text, no content, or the problem document of an error.
+
+Exceptions become refusals here, in one place, so that a handler raises or returns them without regard to HTTP.
+"""
 
 from datetime import datetime
 from typing import Any, NamedTuple, overload
@@ -16,6 +19,7 @@ from server.rest.strict_json import FieldError, InvalidRequest
 from storage.database_errors import StorageUnavailable
 from storage.paging import BadCursor
 
+# The wait that clients are asked for where the refusal itself has none.
 RETRY_AFTER_SECONDS = {
     Code.STORAGE_UNAVAILABLE: 2,
     Code.PAYMENTS_UNAVAILABLE: 30,
@@ -38,7 +42,7 @@ def time_text(moment: datetime | None) -> str | None:
 
 
 class Plain(NamedTuple):
-    """An answer that is not JSON."""
+    """An answer that is sent as it is: a page, the metrics, or a document that is JSON already."""
 
     body: bytes
     content_type: str
@@ -73,7 +77,7 @@ def answered(result: Any, status: int) -> Answer:
 def refused(refusal: Refusal, request_id: str) -> Answer:
     """Return the problem document (RFC 9457) of a refusal, with the fields of older clients on its top level.
 
-    Adds `Retry-After` where the refusal or its code has a wait.
+    Adds `Retry-After` where the refusal or its code has a wait. `request_id` finds the request in the log.
     """
     fields = {"type": "about:blank", **problem(refusal), "requestId": request_id}
     response = Answer(_encode(fields), refusal.code.status, "application/problem+json")

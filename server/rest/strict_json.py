@@ -1,4 +1,8 @@
-"""Decodes JSON bodies strictly into frozen structs, and names every field that does not fit."""
+"""Decodes JSON bodies strictly into frozen structs, and names every field that does not fit.
+
+msgspec would stop at the first invalid field; a client that fills in a form needs all of them at once. So each field is
+converted by itself.
+"""
 
 import re
 from collections.abc import Mapping
@@ -47,14 +51,20 @@ def decode_body(raw: bytes, kind: type[S]) -> S:
 
 
 def require_json(content_type: str | None) -> None:
-    """Raises InvalidRequest for a Content-Type other than JSON; a missing one counts as JSON."""
+    """Check a Content-Type. Raises InvalidRequest for one other than JSON; a missing one counts as JSON.
+
+    Types such as `application/cloudevents+json` count as JSON (RFC 6839); parameters are ignored.
+    """
     media = (content_type or "application/json").partition(";")[0].strip().lower()
     if media != "application/json" and not re.fullmatch(r"application/[a-z0-9.-]+\+json", media):
         raise InvalidRequest(FieldError("Content-Type", "must be application/json"))
 
 
 def fit(given: Mapping[str, Any], kind: type[S]) -> S:
-    """Convert fields to a struct. Raises InvalidRequest with every field that does not fit, at most MAX_FAULTS."""
+    """Convert fields, by their wire names, to a struct, and ignore unknown ones.
+
+    Raises InvalidRequest with every field that is missing or invalid, at most MAX_FAULTS.
+    """
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
     for field in msgspec.structs.fields(kind):

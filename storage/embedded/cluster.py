@@ -130,9 +130,9 @@ def _can_start(launch: Launch, bin_dir: Path, data_dir: Path) -> bool:
     """Return whether a program started so can write to the data directory, and PostgreSQL finds its libraries."""
     check = 'test -w "$1" && exec "$2" --version'
     command = [*launch.prefix, "/bin/sh", "-c", check, "sh", str(data_dir), str(bin_dir / "postgres")]
-    silent = subprocess.DEVNULL
+    devnull = subprocess.DEVNULL
     try:
-        probe = subprocess.run(command, stdin=silent, stdout=silent, timeout=PROBE_SECONDS_MAX)  # noqa: S603 - our words
+        probe = subprocess.run(command, stdin=devnull, stdout=devnull, timeout=PROBE_SECONDS_MAX)  # noqa: S603 - as below
     except (OSError, subprocess.TimeoutExpired):
         return False
     return probe.returncode == 0
@@ -140,8 +140,8 @@ def _can_start(launch: Launch, bin_dir: Path, data_dir: Path) -> bool:
 
 def _make(files: DataDir, bin_dir: Path, launch: Launch, pause: Callable[[float], None]) -> None:
     """Create the cluster under another name, and rename it once it is synced: a kill leaves no partial cluster."""
-    for left in files.unfinished_clusters():
-        shutil.rmtree(left, ignore_errors=True)
+    for partial in files.unfinished_clusters():
+        shutil.rmtree(partial, ignore_errors=True)
     new = files.new_unfinished_cluster()
     initdb = [str(bin_dir / "initdb"), "-D", str(new)]
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]

@@ -195,13 +195,13 @@ class Stripe:
         if len(times) != 1 or not is_recent(times[0], now):
             return False
         expected = hmac.digest(self._webhook_secret, times[0].encode() + b"." + raw, hashlib.sha256).hex().encode()
-        right = False
+        is_valid = False
         for name, _, signature in parts:
             if name.strip() == "v1":
-                right |= hmac.compare_digest(
+                is_valid |= hmac.compare_digest(
                     signature.encode(), expected
                 )  # compare all of them, so that timing reveals nothing
-        return right
+        return is_valid
 
 
 _REVERSALS: dict[str, Literal["refund", "chargeback"]] = {

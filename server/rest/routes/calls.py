@@ -100,17 +100,17 @@ async def init_call(request: Request, body: CallWanted) -> CallRung | Refusal:
     The creator must accept calls, be online and be in no other call or stream, and the fan must be able to pay one
     block. The rate and the length of a block are fixed now. Both parties receive the outcome over the websocket.
     """
-    rung = await request.background_tasks.run(partial(_make_and_ring, request.context, _new_call(request, body)))
-    if isinstance(rung, Refusal):
-        return rung
-    facts = rung.call.facts
-    now = None if rung.is_new else await request.context.call_commands.view(request.user_id, facts.id)
+    ringing = await request.background_tasks.run(partial(_make_and_ring, request.context, _new_call(request, body)))
+    if isinstance(ringing, Refusal):
+        return ringing
+    facts = ringing.call.facts
+    now = None if ringing.is_new else await request.context.call_commands.view(request.user_id, facts.id)
     return CallRung(
         success=True,
         call_id=facts.id,
         channel=facts.channel,
         min_required=facts.price.tokens(1),
-        call=now or rung.call.view,
+        call=now or ringing.call.view,
     )
 
 
@@ -194,7 +194,7 @@ def _content(body: CallWanted) -> bytes:
 
 async def _make_and_ring(context: Context, new: NewCall) -> Rung | Refusal:
     """Create and ring a call in one task: one that does not ring keeps both parties busy until maintenance finds it."""
-    rung = await create_call(context.postgres, new)
-    if isinstance(rung, Rung) and rung.is_new:
-        context.call_rooms.start(rung.call, [])
-    return rung
+    ringing = await create_call(context.postgres, new)
+    if isinstance(ringing, Rung) and ringing.is_new:
+        context.call_rooms.start(ringing.call, [])
+    return ringing

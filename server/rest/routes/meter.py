@@ -141,12 +141,12 @@ def _is_signed(request: Request, secret: str) -> bool:
     given = [
         signature.encode() for signature in request.headers.get("Webhook-Signature", "").split(" ")[:MAX_SIGNATURES]
     ]
-    right = False
+    is_valid = False
     for key in _keys(secret):
         expected = b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256))
         for signature in given:
-            right |= hmac.compare_digest(signature, expected)  # compare all of them, so that timing reveals nothing
-    return right
+            is_valid |= hmac.compare_digest(signature, expected)  # compare all of them, so that timing reveals nothing
+    return is_valid
 
 
 def _keys(secret: str) -> Iterator[bytes]:
