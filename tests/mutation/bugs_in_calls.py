@@ -118,7 +118,7 @@ IN_CALLS = (
                 "careful := false;",
             ),
         ),
-        f"{EXPLOITS}::test_of_a_call_and_a_tip_with_one_key_at_once_one_is_done",
+        f"{EXPLOITS}::test_the_key_of_a_call_moves_no_tokens[tips/send]",
         "assert",
         "the call rings and the tip is paid",
     ),
