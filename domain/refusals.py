@@ -95,6 +95,7 @@ def rate_changed(rate_tokens_per_min: int) -> Refusal:
 
 
 FROZEN = Refusal(Code.FORBIDDEN, "This wallet is frozen until a refund or chargeback is cleared up")
+DRAINING = Refusal(Code.DRAINING, "The server is shutting down")
 KEY_IN_USE = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 
 

@@ -37,18 +37,15 @@ async def find_first_use(
     """Look a key up among the postings and among all other uses, in one statement.
 
     Returns None for a new key, or without a key; the first use if a request with the same `content` (16 bytes) made it,
-    so that this request repeats it; and otherwise KEY_IN_USE. `content` is None for a request that repeats nothing.
-    Raises StorageUnavailable.
+    so that this request repeats it; and otherwise KEY_IN_USE. Raises StorageUnavailable.
     """
-    if key is None:
-        return None
-    # Look the key up.
-    row = await database.fetchrow(
-        "SELECT content, ref_id, created_at, debit_after, credit_after FROM journal WHERE key = $1"
-        " UNION ALL SELECT content, ref_id, created_at, NULL, NULL FROM idempotency_keys WHERE key = $1",
-        PgUUID(key),
-    )
+    row = await _find(database, key)
     return None if row is None else _compared(row, content)
+
+
+async def is_used(database: "Postgres | Connection", key: PostingKey | None) -> bool:
+    """Return whether the key was used before, for anything; False without a key. Raises StorageUnavailable."""
+    return await _find(database, key) is not None
 
 
 async def claim_within(
@@ -118,8 +115,19 @@ async def forget_old_keys(postgres: Postgres) -> None:
     await postgres.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'")
 
 
+async def _find(database: "Postgres | Connection", key: PostingKey | None) -> Row | None:
+    if key is None:
+        return None
+    # Look the key up among the postings and among all other uses.
+    return await database.fetchrow(
+        "SELECT content, ref_id, created_at, debit_after, credit_after FROM journal WHERE key = $1"
+        " UNION ALL SELECT content, ref_id, created_at, NULL, NULL FROM idempotency_keys WHERE key = $1",
+        PgUUID(key),
+    )
+
+
 def _compared(row: Row, content: bytes | None) -> FirstUse | Refusal:
-    """Return the first use if its content is this one, else KEY_IN_USE; a posting without content is never repeated."""
+    """Return the first use if its content is this one, else KEY_IN_USE; what has no content is never repeated."""
     if content is None or row["content"] is None or row["content"].bytes != content:
         return KEY_IN_USE
     return FirstUse(row["ref_id"], row["created_at"], row["debit_after"], row["credit_after"])

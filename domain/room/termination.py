@@ -4,12 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from domain.instant import Instant
-from domain.refusals import Code, Refusal, room_starting
+from domain.refusals import DRAINING, Refusal, room_starting
 from domain.room.chat import ChatAndTips
 from domain.room.effects import Close, Effect, Save, Withdraw
 from domain.room.members import Members
 
-DRAINING = Refusal(Code.DRAINING, "The server is shutting down")
 MOVED = room_starting()
 
 

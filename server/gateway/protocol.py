@@ -142,8 +142,7 @@ class ClientProtocol:
         A session that cannot be resumed is replaced by a new one. The missed events of a resumed session follow
         `session:ready`, and a connection that it still has is closed. Raises CloseConnection.
         """
-        if self._context.draining:
-            raise CloseConnection(CloseCode.DRAINING, "shutting down")
+        self._refuse_while_draining()
         identity, person = await authenticate(self._context, token)
         if not await may_open(self._context.rate_limits, identity.user_id):
             raise CloseConnection(CloseCode.TOO_MANY, "too many sessions of this user were opened or resumed")
@@ -195,10 +194,13 @@ class ClientProtocol:
 
     def _recheck(self, identity: Identity) -> None:
         """Repeat the checks whose outcome may have changed during an await. Raises CloseConnection."""
-        if self._context.draining:
-            raise CloseConnection(CloseCode.DRAINING, "shutting down")
+        self._refuse_while_draining()
         if self._context.bans.contains(identity.overlay_of or identity.user_id):
             raise CloseConnection(CloseCode.BANNED, "banned")
+
+    def _refuse_while_draining(self) -> None:
+        if self._context.draining:
+            raise CloseConnection(CloseCode.DRAINING, "shutting down")
 
     async def send_missed_events(self) -> None:
         """After a resume, send the present balance, since earlier events may be lost; nothing if storage is away."""

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from domain.billing.tip_posting import tip_posting, tip_result
 from domain.ids import RoomId, UserId, client_key
 from domain.protocol.commands import TipSend
-from domain.refusals import Refusal
+from domain.refusals import KEY_IN_USE, Refusal
 from server.ids import is_channel
-from storage.idempotency import FirstUse, find_first_use
+from storage.idempotency import FirstUse, find_first_use, is_used
 from storage.postgres import Postgres
 from storage.rooms.tips import find_tipped
 
@@ -27,7 +27,7 @@ async def recall(postgres: Postgres, user_id: UserId, command: TipSend, tipped: 
     `tipped` is None if this user may not know of the room: then a used key was used for another request.
     """
     if tipped is None:
-        return await find_first_use(postgres, client_key(user_id, command.key), None) or refusal
+        return KEY_IN_USE if await is_used(postgres, client_key(user_id, command.key)) else refusal
     posting = tip_posting(
         giver=user_id, creator=tipped.creator_id, command=command, tip_id=user_id, room_id=tipped.room_id
     )

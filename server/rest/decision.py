@@ -6,7 +6,7 @@ from domain.ids import content_digest
 from domain.refusals import Refusal
 from domain.text import clean
 from server.rest.request import Request
-from server.rest.responses import DRAINING, invalid
+from server.rest.responses import invalid
 from server.rest.strict_json import FieldError
 from storage.idempotency import find_first_use
 from storage.market.payment_settlements import Settlement
@@ -18,7 +18,7 @@ async def settlement_of(
     """Build the settlement that an operator asks for.
 
     `target` identifies what is decided about; with `action` and `reason` it makes the content of the idempotency key.
-    Refuses, in this order: a reason without a visible character, the key of another decision, any one while draining.
+    Refuses a reason without a visible character, and then the key of another decision.
     Raises StorageUnavailable.
     """
     reason = clean(reason)
@@ -28,6 +28,4 @@ async def settlement_of(
     known = await find_first_use(request.context.postgres, request.user_key, content)
     if isinstance(known, Refusal):
         return known
-    if request.context.draining:
-        return DRAINING
     return Settlement(action=action, reason=reason, operator_id=request.user_id, key=request.user_key, content=content)

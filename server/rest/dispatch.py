@@ -10,7 +10,7 @@ from quart import request as incoming
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import MethodNotAllowed
 
-from domain.refusals import Code, Refusal
+from domain.refusals import DRAINING, Code, Refusal
 from server.access.rate_limits import Name, Taken, why_not
 from server.access.tokens import TokenRefused
 from server.context import Context
@@ -19,10 +19,11 @@ from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, Client
 from server.rest.query import decode_query
 from server.rest.request import Request, read_key, request_id
-from server.rest.responses import DRAINING, Answer, answered, challenge, refusal_of, refused
+from server.rest.responses import Answer, answered, challenge, refusal_of, refused
 from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body, require_json
 from server.sessions import bans
+from storage.idempotency import is_used
 
 PROOF_FAILED = (Code.FORBIDDEN, Code.UNAUTHORIZED)  # how a route with proofs refuses a wrong proof
 HEADERS = {
@@ -118,7 +119,17 @@ class Dispatch:
         return refused(refusal, g.request_id)
 
     async def _carry_out(self, route: Route, request: Request, arguments: dict[str, Any]) -> Any:
-        """Check a request in the documented order of refusals, then run its handler and return its result."""
+        """Check a request, then run its handler and return its result."""
+        refusal = await self._why_not(route, request, arguments)
+        result = await route.handler(request, **arguments) if refusal is None else refusal
+        if route.limit == "proof" and isinstance(result, Refusal) and result.code in PROOF_FAILED:
+            return await self._count("proof", g.address) or result
+        return result
+
+    async def _why_not(self, route: Route, request: Request, arguments: dict[str, Any]) -> Refusal | None:
+        """Check a request in the documented order of refusals, and add its query and body to `arguments`."""
+        if route.verify is not None and (unproved := route.verify(request)) is not None:
+            return unproved
         if route.needs is not Needs.ANYONE:
             await request.identify(overlays=route.needs is Needs.ONLOOKER)
             bind_contextvars(user=str(request.user_id))
@@ -138,12 +149,16 @@ class Dispatch:
         if route.body is not None:
             require_json(request.headers.get("Content-Type"))
             arguments["body"] = decode_body(request.raw, route.body)
-        if route.closed_while_draining and self._context.draining:
-            return DRAINING
-        result = await route.handler(request, **arguments)
-        if route.limit == "proof" and isinstance(result, Refusal) and result.code in PROOF_FAILED:
-            return await self._count("proof", g.address) or result
-        return result
+        return DRAINING if self._context.draining and not await self._serves_while_draining(route, request) else None
+
+    async def _serves_while_draining(self, route: Route, request: Request) -> bool:
+        match route.serves_while_draining:
+            case "all":
+                return True
+            case "repeats":
+                return await is_used(self._context.postgres, request.user_key)
+            case "none":
+                return False
 
     async def _count(self, name: Name, key: str) -> Refusal | None:
         """Count this request under a limit. Raises RateLimitsUnavailable: uncounted requests are refused."""

@@ -29,9 +29,6 @@ RETRY_AFTER_SECONDS = {
 }
 
 
-DRAINING = Refusal(Code.DRAINING, "The server is shutting down")
-
-
 @overload
 def time_text(moment: datetime) -> str: ...
 @overload

@@ -9,11 +9,17 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 import msgspec
 
 from domain.refusals import Code, Refusal
+from server.rest.request import Request
 
 Handler = Callable[..., Awaitable[Any]]
 H = TypeVar("H", bound=Handler)
+Verify = Callable[[Request], Refusal | None]
 
 JSON = "application/json"
+
+# The requests that a route serves while the server drains; any other is refused with DRAINING. `repeats` are requests
+# whose idempotency key was used before: they begin nothing new, and are answered as always.
+Serves = Literal["all", "repeats", "none"]
 
 # The rate limit that counts a request before its handler runs: that of its address, or the separate one of probes.
 # `proof` counts only requests with a wrong proof, so that others cannot lock out the holder of the secret.
@@ -56,11 +62,12 @@ class Route(msgspec.Struct, frozen=True):
     status: int
     refuses: tuple[Code, ...]
     takes_key: bool
-    closed_while_draining: bool  # refused with DRAINING before its handler runs
+    serves_while_draining: Serves
     retired: Retired | None
     proofs: tuple[
         tuple[str, ...], ...
     ]  # groups of headers that authenticate the caller instead of a token; one group suffices
+    verify: Verify | None
     media: str  # of the answer
     limit: LimitedBy
     body: type[msgspec.Struct] | None
@@ -82,8 +89,10 @@ class Routes(list[Route]):
     """The routes of one noun: each method returns a decorator that declares its handler as a route.
 
     `needs` is the identity required, `refuses` are the errors of the handler itself, `takes_key` reads an
-    `Idempotency-Key`. `closed_while_draining` refuses the request with DRAINING once the server drains, after
-    authentication and validation and before the handler.
+    `Idempotency-Key`. `serves_while_draining` names the requests that are served once the server drains; any other is
+    refused with DRAINING after authentication and validation, before the handler. `verify` returns the refusal of a
+    request whose proof does not hold, before every other check; a route with `proofs` and without `verify` checks the
+    proof in its handler.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -118,15 +127,27 @@ class Routes(list[Route]):
         status: int = 200,
         refuses: tuple[Code, ...] = (),
         takes_key: bool = False,
-        closed_while_draining: bool = False,
+        serves_while_draining: Serves = "all",
         retired: Retired | None = None,
         proofs: tuple[tuple[str, ...], ...] = (),
+        verify: Verify | None = None,
         media: str = JSON,
     ) -> Callable[[H], H]:
         """Declare a POST route."""
         limit: LimitedBy = "proof" if proofs else "address"
         return self._declare(
-            "POST", path, needs, status, refuses, takes_key, closed_while_draining, retired, proofs, media, limit
+            "POST",
+            path,
+            needs,
+            status,
+            refuses,
+            takes_key,
+            serves_while_draining,
+            retired,
+            proofs,
+            verify,
+            media,
+            limit,
         )
 
     def _declare(
@@ -137,12 +158,15 @@ class Routes(list[Route]):
         status: int = 200,
         refuses: tuple[Code, ...] = (),
         takes_key: bool = False,
-        closed_while_draining: bool = False,
+        serves_while_draining: Serves = "all",
         retired: Retired | None = None,
         proofs: tuple[tuple[str, ...], ...] = (),
+        verify: Verify | None = None,
         media: str = JSON,
         limit: LimitedBy = "address",
     ) -> Callable[[H], H]:
+        assert takes_key or serves_while_draining != "repeats", "only a key tells a repeat"
+
         def declare(handler: H) -> H:
             types = get_type_hints(handler)
             self.append(
@@ -152,11 +176,12 @@ class Routes(list[Route]):
                     handler=handler,
                     needs=needs,
                     status=status,
-                    refuses=(*refuses, Code.DRAINING) if closed_while_draining else refuses,
+                    refuses=refuses if serves_while_draining == "all" else (*refuses, Code.DRAINING),
                     takes_key=takes_key,
-                    closed_while_draining=closed_while_draining,
+                    serves_while_draining=serves_while_draining,
                     retired=retired,
                     proofs=proofs,
+                    verify=verify,
                     media=media,
                     limit=limit,
                     body=types.get("body"),

@@ -11,7 +11,7 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import FROZEN, KEY_IN_USE, Code, Refusal, insufficient_tokens
-from storage.idempotency import find_first_use
+from storage.idempotency import is_used
 from storage.market.reversals import is_frozen
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Row
@@ -197,7 +197,7 @@ async def _by_key(connection: Connection, new: NewPayout) -> Payout | Refusal | 
     )
     if row is not None:
         return _payout(row) if row["tokens"] == new.tokens else KEY_IN_USE
-    return KEY_IN_USE if await find_first_use(connection, new.posting_key, None) is not None else None
+    return KEY_IN_USE if await is_used(connection, new.posting_key) else None
 
 
 async def _why_not(connection: Connection, new: NewPayout) -> Refusal | None:

@@ -18,6 +18,7 @@ from storage.idempotency import (
     claiming_transaction,
     find_first_use,
     forget_old_keys,
+    is_used,
     key_insert,
     key_parameters,
 )
@@ -47,6 +48,8 @@ async def test_a_new_key_has_no_first_use_and_neither_has_a_request_without_one(
     async with open_postgres(dsn, pool_size=1) as postgres:
         assert await find_first_use(postgres, new_key(), CONTENT) is None
         assert await find_first_use(postgres, None, CONTENT) is None
+        assert not await is_used(postgres, new_key())
+        assert not await is_used(postgres, None)
         assert await claim(postgres, None, CONTENT, new_uuid()) is None
         assert await count_keys(postgres) == 0
 
@@ -66,10 +69,10 @@ async def test_a_used_key_with_other_content_is_in_use(dsn: str) -> None:
     async with open_postgres(dsn, pool_size=1) as postgres:
         key = new_key()
         first = await claim(postgres, key, CONTENT, new_uuid())
-        for content in (OTHER, None):  # None: the request repeats nothing
-            assert await find_first_use(postgres, key, content) == KEY_IN_USE
+        assert await find_first_use(postgres, key, OTHER) == KEY_IN_USE
         assert await claim(postgres, key, OTHER, new_uuid()) == KEY_IN_USE
         assert await find_first_use(postgres, key, CONTENT) == first
+        assert await is_used(postgres, key)
 
 
 async def test_the_key_of_a_posting_has_its_balances_and_is_never_claimed(dsn: str) -> None:
@@ -89,6 +92,7 @@ async def test_a_posting_without_content_is_repeated_by_no_request(dsn: str) -> 
         posting = await book_tip(ledgers, None)
         for content in (CONTENT, None):
             assert await find_first_use(ledgers.postgres, posting.key, content) == KEY_IN_USE
+        assert await is_used(ledgers.postgres, posting.key)
 
 
 async def test_of_many_claims_at_once_one_is_the_first_use(dsn: str) -> None:

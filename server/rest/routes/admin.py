@@ -17,7 +17,7 @@ from domain.text import clean
 from server.ids import new_uuid
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
-from server.rest.responses import DRAINING, invalid
+from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
 from server.rest.routes.wallet import Balance
 from server.rest.strict_json import FieldError
@@ -84,8 +84,8 @@ class RoomCard(msgspec.Struct, frozen=True, rename="camel"):
         Code.SELF_PAYMENT,
         Code.NOT_FOUND,
         Code.IDEMPOTENCY_CONFLICT,
-        Code.DRAINING,
     ),
+    serves_while_draining="repeats",
 )
 async def credit(request: Request, body: CreditWanted) -> Credit | Refusal:
     """Credit promotional tokens, or correct a balance with a negative amount, which never exceeds the balance.
@@ -157,8 +157,6 @@ def _posting(key: PostingKey, body: CreditWanted, reason: str, operator_id: User
 
 async def _book(request: Request, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
     """Post the credit in a background task, so that a client that disconnects does not cancel it."""
-    if request.context.draining:
-        return DRAINING
     receipt = (await request.background_tasks.run(partial(request.context.actor.post, [posting])))[0]
     match receipt.outcome:
         case Outcome.COMMITTED | Outcome.ALREADY:  # already, if the same request ran concurrently

@@ -117,11 +117,12 @@ SETTLING = (
     Code.NOT_FOUND,
     Code.PAYMENT_SETTLED,
     Code.IDEMPOTENCY_CONFLICT,
-    Code.DRAINING,
 )
 
 
-@routes.post("/payments/{paymentId}/settle", needs=Needs.OPERATOR, takes_key=True, refuses=SETTLING)
+@routes.post(
+    "/payments/{paymentId}/settle", needs=Needs.OPERATOR, takes_key=True, serves_while_draining="none", refuses=SETTLING
+)
 async def settle_one_payment(
     request: Request, payment_id: UUID, body: PaymentSettlementWanted
 ) -> PaymentCard | Refusal:
@@ -141,7 +142,13 @@ async def settle_one_payment(
     return _payment_card(payment)
 
 
-@routes.post("/purchases/{purchaseId}/settle", needs=Needs.OPERATOR, takes_key=True, refuses=SETTLING)
+@routes.post(
+    "/purchases/{purchaseId}/settle",
+    needs=Needs.OPERATOR,
+    takes_key=True,
+    serves_while_draining="none",
+    refuses=SETTLING,
+)
 async def settle_one_purchase(request: Request, purchase_id: UUID, body: SettlementWanted) -> PurchaseOfUser | Refusal:
     """Credit a purchase whose payment was not credited or never reported, or reject all its open payments.
 

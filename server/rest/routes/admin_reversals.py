@@ -71,7 +71,8 @@ async def list_reported_reversals(request: Request, query: ReversalsQuery) -> Li
     "/{reversalId}/settle",
     needs=Needs.OPERATOR,
     takes_key=True,
-    refuses=(Code.VALIDATION_FAILED, Code.FORBIDDEN, Code.NOT_FOUND, Code.IDEMPOTENCY_CONFLICT, Code.DRAINING),
+    serves_while_draining="none",
+    refuses=(Code.VALIDATION_FAILED, Code.FORBIDDEN, Code.NOT_FOUND, Code.IDEMPOTENCY_CONFLICT),
 )
 async def settle_one_reversal(request: Request, reversal_id: UUID, body: ReleaseWanted) -> ReversalCard | Refusal:
     """Unfreeze the wallet that a refund or chargeback froze, unless another one keeps it frozen.

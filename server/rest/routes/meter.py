@@ -19,7 +19,6 @@ from domain.room import inputs
 from server.access.webhook_signatures import MAX_SIGNATURES, is_recent
 from server.broadcast.replies import WaitingReply
 from server.rest.request import Request
-from server.rest.responses import DRAINING
 from server.rest.route import Needs, Routes
 from storage.database_errors import StatementRefused, StorageUnavailable
 
@@ -53,29 +52,33 @@ class Sweep(msgspec.Struct, frozen=True, rename="camel"):
     results: list[SweptCall]
 
 
+def _why_not_sweep(request: Request) -> Refusal | None:
+    if _may_sweep(request):
+        return None
+    request.context.metrics.swept("refused")
+    return UNAUTHORIZED
+
+
 @routes.post(
     needs=Needs.ANYONE,
-    refuses=(Code.UNAUTHORIZED, Code.DRAINING),
+    refuses=(Code.UNAUTHORIZED,),
+    serves_while_draining="none",
     proofs=(("X-Billing-Secret",), ("Webhook-Id", "Webhook-Timestamp", "Webhook-Signature")),
+    verify=_why_not_sweep,
 )
-async def sweep(request: Request) -> Sweep | Refusal:
+async def sweep(request: Request) -> Sweep:
     """Commit every due block of every live call, and adopt calls that no room owns.
 
     Authenticated by the secret in `X-Billing-Secret` or by a Standard Webhooks signature made with it, at most five
     minutes old. A sweep makes no block due: two sweeps at once, or none at all, charge the same.
     """
-    context = request.context
-    if not _may_sweep(request):
-        context.metrics.swept("refused")
-        return UNAUTHORIZED
-    if context.draining:
-        return DRAINING
+    metrics = request.context.metrics
     try:
         swept = await _bring_up_to_date(request)
     except (StorageUnavailable, StatementRefused):
-        context.metrics.swept("failed")
+        metrics.swept("failed")
         raise
-    context.metrics.swept("failed" if swept.failed else "done")
+    metrics.swept("failed" if swept.failed else "done")
     return swept
 
 

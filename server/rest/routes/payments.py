@@ -11,7 +11,7 @@ from server.context import Context
 from server.money.payments.demo import page
 from server.money.payments.provider import EventRefused, EventUnreadable, PaymentEvent, ReversalEvent
 from server.rest.request import Request
-from server.rest.responses import DRAINING, Plain
+from server.rest.responses import Plain
 from server.rest.route import Needs, Routes
 from storage.market.purchases import Purchase, find_purchase
 
@@ -31,7 +31,8 @@ class Heard(msgspec.Struct, frozen=True, rename="camel"):
 @routes.post(
     "/webhook/stripe",
     needs=Needs.ANYONE,
-    refuses=(Code.FORBIDDEN, Code.DRAINING),
+    refuses=(Code.FORBIDDEN,),
+    serves_while_draining="none",
     proofs=(("Stripe-Signature",),),
 )
 async def receive_stripe_event(request: Request) -> Heard | Refusal:
@@ -44,8 +45,6 @@ async def receive_stripe_event(request: Request) -> Heard | Refusal:
     stripe = request.context.payments.stripe
     if stripe is None:
         return Refusal(Code.FORBIDDEN, "Stripe is not configured here")
-    if request.context.draining:
-        return DRAINING
     try:
         event = stripe.read_event(
             request.raw, request.headers.get("Stripe-Signature", ""), request.context.clock.now() / 1_000_000

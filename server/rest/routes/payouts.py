@@ -98,7 +98,7 @@ class StatusPaging(Paging, frozen=True, rename="camel"):
         Code.NOT_A_CREATOR,
         Code.IDEMPOTENCY_CONFLICT,
     ),
-    closed_while_draining=True,
+    serves_while_draining="none",
 )
 async def cash_out(request: Request, body: PayoutWanted) -> PayoutBooked | Refusal:
     """Cash out earned tokens, as a creator. Bought and promotional tokens can only be spent.
@@ -148,7 +148,7 @@ async def list_all(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
         Code.PAYOUT_SETTLED,
         Code.PAYOUT_CHANGED,
     ),
-    closed_while_draining=True,
+    serves_while_draining="none",
 )
 async def settle(request: Request, payout_id: UUID, body: PayoutSettled) -> PayoutCard | Refusal:
     """Mark a payout as paid, or reject it and return its remaining tokens. Repeating a decision changes nothing.

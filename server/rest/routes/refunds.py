@@ -13,7 +13,7 @@ from domain.ids import ESCROW, LOSSES, CallId, PostingKey, RoomId, UserId, conte
 from domain.refusals import Code, Refusal, losses_limit
 from domain.text import clean
 from server.rest.request import Request
-from server.rest.responses import DRAINING, invalid
+from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
 from storage.idempotency import claim, find_first_use
@@ -76,8 +76,8 @@ class Refund(msgspec.Struct, frozen=True, rename="camel"):
         Code.NOT_FOUND,
         Code.LOSSES_LIMIT,
         Code.IDEMPOTENCY_CONFLICT,
-        Code.DRAINING,
     ),
+    serves_while_draining="none",
 )
 async def give_back(request: Request, body: RefundWanted) -> Refund | Refusal:
     """Refund payments, each of them once.
@@ -100,8 +100,6 @@ async def give_back(request: Request, body: RefundWanted) -> Refund | Refusal:
         return NOTHING_PAID
     if request.user_id in await find_parties(request.context.postgres, paid):
         return OWN
-    if request.context.draining:
-        return DRAINING
     return await request.background_tasks.run(partial(_refund, request, body, paid, content, reason))
 
 

@@ -18,7 +18,7 @@ from domain.text import clean
 from server.ids import new_channel, new_uuid
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
-from server.rest.responses import DRAINING, invalid
+from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
 from server.rooms.stream_starts import start_over_ringing
@@ -73,7 +73,7 @@ class StreamsQuery(Paging, frozen=True, rename="camel"):
     creator_id: UUID | None = None
 
 
-@routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.DRAINING))
+@routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR), serves_while_draining="none")
 async def announce(request: Request, body: StreamWanted) -> StreamAnswer | Refusal:
     """Announce a stream. Its prices and its channel never change afterwards.
 
@@ -139,8 +139,8 @@ async def show_access(request: Request, stream_id: RoomId) -> StreamAccess | Ref
         Code.ALREADY_IN_CALL,
         Code.OVERLOADED,
         Code.ROOM_STARTING,
-        Code.DRAINING,
     ),
+    serves_while_draining="none",
 )
 async def start(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
     """Go live and open the room. A call that is ringing for the creator is declined. Idempotent."""
@@ -149,8 +149,6 @@ async def start(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
         return stored
     if stored.record.status == "ended":
         return ENDED
-    if request.context.draining:
-        return DRAINING
     if stored.record.status == "scheduled":
         go_live = partial(_open, request, stream_id)
         refusal = await request.background_tasks.run(
@@ -215,7 +213,7 @@ def _why_not_announce(request: Request, body: StreamWanted, title: str) -> Refus
     rate, seconds = body.rate_tokens_per_min, request.context.settings.calls.block_seconds
     if rate is not None and BlockPrice(rate, seconds).tokens(1) > MAX_POSTING_TOKENS:
         return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
-    return DRAINING if request.context.draining else None
+    return None
 
 
 def _new_stream(request: Request, body: StreamWanted, title: str) -> NewStream:

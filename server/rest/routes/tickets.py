@@ -11,7 +11,6 @@ from domain.ids import ESCROW, PostingKey, RoomId, UserId, content_digest
 from domain.refusals import Code, Refusal, unfit
 from server.ids import new_uuid
 from server.rest.request import Request
-from server.rest.responses import DRAINING
 from server.rest.route import Routes
 from server.rest.routes.wallet import Balance
 from storage.idempotency import FirstUse, find_first_use
@@ -50,8 +49,8 @@ class TicketBought(msgspec.Struct, frozen=True, rename="camel"):
         Code.STREAM_ENDED,
         Code.SPEND_LIMIT,
         Code.IDEMPOTENCY_CONFLICT,
-        Code.DRAINING,
     ),
+    serves_while_draining="repeats",
 )
 async def buy(request: Request, stream_id: RoomId) -> TicketBought | Refusal:
     """Buy a ticket, once; it gives its buyer access at once.
@@ -82,9 +81,7 @@ async def _why_not_sell(request: Request, stored: StoredStream) -> Refusal | Non
         return Refusal(Code.SELF_PAYMENT, "Nobody can buy a ticket from themselves")
     if stored.record.status == "ended":
         return Refusal(Code.STREAM_ENDED, "The stream has ended")
-    if (refusal := await _why_evicted(request, stored)) is not None:
-        return refusal
-    return DRAINING if request.context.draining else None
+    return await _why_evicted(request, stored)
 
 
 async def _why_evicted(request: Request, stored: StoredStream) -> Refusal | None:

@@ -20,7 +20,7 @@ from server.money.tips import Tipped, recall
 from server.rest.periods import whole_days
 from server.rest.query import Listed, Moment, Paging
 from server.rest.request import Request
-from server.rest.responses import DRAINING, invalid
+from server.rest.responses import invalid
 from server.rest.route import Routes
 from server.rest.routes.wallet import Balance
 from server.rest.strict_json import FieldError
@@ -131,8 +131,8 @@ class Ranking(msgspec.Struct, frozen=True, rename="camel"):
         Code.SPEND_LIMIT,
         Code.IDEMPOTENCY_CONFLICT,
         Code.ROOM_STARTING,
-        Code.DRAINING,
     ),
+    serves_while_draining="repeats",
 )
 async def send_tip(request: Request, body: TipWanted) -> TipAnswer | Refusal:
     """Tip a creator, in a room or outside of any. The creator gets all of the tokens.
@@ -261,8 +261,6 @@ async def _give(request: Request, command: TipSend, tipped: Tipped) -> dict[str,
         return NO_SUCH_CREATOR
     if not is_unblocked:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
-    if context.draining:
-        return DRAINING
     posting = tip_posting(giver=request.user_id, creator=creator_id, command=command, tip_id=new_uuid())
     receipt = (await request.background_tasks.run(partial(context.actor.post, [posting])))[0]
     if not receipt.paid:

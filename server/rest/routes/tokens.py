@@ -14,7 +14,7 @@ from server.ids import new_uuid
 from server.money.payments.provider import ProviderUnavailable
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
-from server.rest.responses import DRAINING, time_text
+from server.rest.responses import time_text
 from server.rest.route import Needs, Routes
 from storage.market.purchases import (
     NewPurchase,
@@ -90,8 +90,8 @@ async def list_packs(request: Request) -> Packs:
         Code.NOT_FOUND,
         Code.IDEMPOTENCY_CONFLICT,
         Code.PAYMENTS_UNAVAILABLE,
-        Code.DRAINING,
     ),
+    serves_while_draining="repeats",
 )
 async def buy(request: Request, body: PurchaseWanted) -> PurchaseCard | Refusal:
     """Begin to buy a pack: the buyer pays at `checkoutUrl`. The same key returns the same purchase.
@@ -138,8 +138,6 @@ async def _find_or_make(request: Request, pack_id: str) -> Purchase | Refusal:
     if (known := await find_purchase_by_key(context.postgres, request.user_key, content)) is not None:
         return known
     pack, provider = context.settings.packs.offers.get(pack_id), context.payments.provider
-    if context.draining:
-        return DRAINING
     if pack is None:
         return Refusal(Code.NOT_FOUND, "No such pack")
     if provider is None:
