@@ -113,17 +113,7 @@ class CallEvents:
         if role is Role.FAN:
             you["balance"] = self._meter.funds.balance
             you["secondsLeft"] = seconds(self._meter.left(at, self._facts.max_tokens))
-        return m.RoomJoined(
-            channel=self._facts.channel,
-            room=room,
-            member_id=member_id,
-            members=members,
-            history=history,
-            epoch=self._sequence.epoch,
-            seq=self._sequence.last,
-            you=you,
-            ice_servers=[],
-        )
+        return self._sequence.joined(member_id, room, members, history, you)
 
     def ended(self, reason: str, active: Duration, members: list[Member], at: Instant) -> list[Effect]:
         """Publish the last event of the room, and send the end to sessions of the parties that are not members."""

@@ -1,12 +1,13 @@
 """The members of a room, the sequence numbers of its events, and the limits of what a room carries."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
 
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, rfc3339
-from domain.protocol.events import SequencedEvent
+from domain.protocol.events import RoomJoined, SequencedEvent
 from domain.room.effects import Audience, Publish
 
 
@@ -43,6 +44,30 @@ class Sequence:
         """Build the next event of the room and return the effect that publishes it."""
         self.last += 1
         return Publish(kind(channel=self.channel, seq=self.last, at=rfc3339(at), **fields), self.audience)
+
+    def joined(
+        self,
+        member_id: MemberId,
+        room: dict[str, Any],
+        members: Iterable["Member"],
+        history: Iterable[Any],
+        you: dict[str, Any],
+    ) -> RoomJoined:
+        """Build the answer to a join; the member's events begin after its `seq`.
+
+        `you` is what this member alone is sent. The reply adds the ICE servers.
+        """
+        return RoomJoined(
+            channel=self.channel,
+            room=room,
+            member_id=member_id,
+            members=list(members),
+            history=list(history),
+            epoch=self.epoch,
+            seq=self.last,
+            you=you,
+            ice_servers=[],
+        )
 
 
 class Member(msgspec.Struct, frozen=True, rename="camel"):

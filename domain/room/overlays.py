@@ -42,17 +42,8 @@ class Overlays:
         self._joined.add(given.member_id)
         known, asked_at = {tip.tip_id for tip in given.missed}, rfc3339(given.asked_at)
         since = [tip for tip in recent if tip.at >= asked_at and tip.tip_id not in known]
-        welcome = m.RoomJoined(
-            channel=self._sequence.channel,
-            room=room,
-            member_id=given.member_id,
-            members=[],
-            history=[*(tip for tip in given.missed if tip.tip_id not in coming), *since],
-            epoch=self._sequence.epoch,
-            seq=self._sequence.last,
-            you={"role": "overlay"},
-            ice_servers=[],
-        )
+        history = [*(tip for tip in given.missed if tip.tip_id not in coming), *since]
+        welcome = self._sequence.joined(given.member_id, room, [], history, {"role": "overlay"})
         return [Admit(given.member_id, given.reply, welcome, Audience.OVERLAYS)]
 
     def leave(self, member_id: MemberId) -> list[Effect]:

@@ -84,14 +84,4 @@ class StreamEvents:
             you["balance"] = viewing.meter.funds.balance
             you["secondsLeft"] = seconds(viewing.meter.left(at))
             you["paidThrough"] = rfc3339_or_none(viewing.meter.paid_through())
-        return m.RoomJoined(
-            channel=self._facts.channel,
-            room=room,
-            member_id=member_id,
-            members=list(members),
-            history=list(history),
-            epoch=self._sequence.epoch,
-            seq=self._sequence.last,
-            you=you,
-            ice_servers=[],
-        )
+        return self._sequence.joined(member_id, room, members, history, you)
