@@ -223,7 +223,7 @@ def prose_lines(source: Source) -> int:
 
 
 def undocumented(source: Source) -> list[str]:
-    """Public functions and methods without a docstring; protocols and properties of one line tell by their names."""
+    """Public functions and methods without a docstring; protocols and properties of one line are exempt."""
     found = []
     for node in functions(source.tree):
         is_short = (node.end_lineno or node.lineno) - node.body[0].lineno < 2

@@ -1,7 +1,7 @@
 """A call's clock, blocks and holds (contract.md, Blocks), computed a second time in another way.
 
 The rules count active time from when the clock was started; this account adds up every span in which it should run.
-It is told what happens and when, and knows nothing of the rules' own state.
+It receives each step with its time, and never reads the state of the rules.
 """
 
 from fractions import Fraction

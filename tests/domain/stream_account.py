@@ -1,7 +1,7 @@
 """The clocks and blocks of a stream (contract.md, Metered streams), computed a second time in another way.
 
 The rules count active time from when a clock was started; this account adds up every span in which it should run.
-It is told what happens and when, and knows nothing of the rules' own state.
+It receives each step with its time, and never reads the state of the rules.
 """
 
 from domain.billing.block import BlockPrice

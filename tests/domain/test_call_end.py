@@ -191,7 +191,7 @@ def test_a_fenced_record_closes_the_room() -> None:
     story.act(FAN, c.CallPause)
     assert story.call.settled
     assert story.end_reason is None
-    assert story.done[-1] == effects.Close(moved=True), "its members are told to join again"
+    assert story.done[-1] == effects.Close(moved=True), "its members are asked to join again"
 
 
 def test_a_fenced_room_saves_nothing_and_answers_waiting_requests() -> None:

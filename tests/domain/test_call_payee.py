@@ -229,7 +229,7 @@ def test_a_payee_who_cannot_refund_receives_what_was_paid() -> None:
     story.spend_of_creator(30)
     story.act(CREATOR, c.CallEnd)
     assert (ended(story).blocks, ended(story).tokens) == (1, 30)
-    assert story.committer.stored.given_back, "the record says so, and it is tried again"
+    assert story.committer.stored.given_back, "the record holds the refund, which is tried again"
 
 
 # Pauses

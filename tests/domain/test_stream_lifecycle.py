@@ -170,7 +170,7 @@ def test_a_record_that_is_fenced_ends_the_room_here() -> None:
     story.ledger.claim(STREAM)
     story.leave(FAN)
     assert story.stream.settled
-    assert story.done[-1] == effects.Close(moved=True), "its members are told to join again"
+    assert story.done[-1] == effects.Close(moved=True), "its members are asked to join again"
 
 
 def test_every_tip_under_way_is_answered_when_the_stream_is_lost() -> None:

@@ -68,7 +68,7 @@ IN_STREAMS = (
     Bug(
         "stay-sessions",
         "a payer watches over two connections at most",
-        "four people share one account",
+        "four users share one account",
         (Edit("domain/stream/membership.py", "if viewing is None else self._rules.connections_per_payer", ""),),
         f"{ACCESS_TESTS}::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
         "AssertionError",

@@ -99,7 +99,7 @@ async def test_a_second_starter_waits_for_the_migration_of_the_first(
                 assert names == []
                 first.terminate()
     assert names == [each.name for each in migrations()]
-    assert len(logged) == 1, "it says once that it waits"
+    assert len(logged) == 1, "the wait is logged once"
 
 
 async def test_a_migration_waits_for_a_session_that_holds_a_table(

@@ -84,7 +84,7 @@ class Caller:
                 await _send(socket, type="room:join", channel=channel, ref="join")
                 self.channel = channel
             case "error" if event.get("ref") == "join":  # its call may be on its way back
-                await asyncio.sleep(RECONNECT_SECONDS)  # nobody is told when it is back
+                await asyncio.sleep(RECONNECT_SECONDS)  # no event marks its return
                 await _send(socket, type="room:join", channel=self.channel, ref="join")
 
 

@@ -18,7 +18,7 @@ from server.ids import new_uuid
 from tests.support.database_reader import DatabaseReader
 from tests.support.processes import ServerProcess, eventually
 
-ANSWER_SECONDS_MAX = 2.0  # less than the server would wait for its books: a repeat may then overtake what it repeats
+ANSWER_SECONDS_MAX = 2.0  # less than the server waits for its database, so that a repeat may overtake the first request
 RETRY_SECONDS = 0.05
 STOP_SECONDS_MAX = 30.0
 CREDITS_OF_ALL = "SELECT key, credit_wallet, tokens, ref_id FROM journal WHERE kind = 5"

@@ -17,7 +17,7 @@ from tests.support.clients import token_of
 
 PAUSE_SECONDS = 0.05
 CHAT_SECONDS = 0.25  # between two lines of the stream's owner
-LATE_SECONDS = 1.0  # from the moment that an event names to the moment at which it is heard
+LATE_SECONDS = 1.0  # from the time in an event to its arrival
 TOKENS = 50_000_000
 LASTING = {"call:ended", "room:closed"}
 
@@ -41,7 +41,7 @@ class HonestUser:
         self.user_id = new_uuid()
         self.token = token_of(self.user_id, ttl_seconds=7200)
         self.client = Client(nursery, url, self.token, encoding=encoding, on_event=self._record, kept=0)
-        self.received: set[tuple[str, Any]] = set()  # the kind, and what tells one from another
+        self.received: set[tuple[str, Any]] = set()  # the kind, and an id within it
         self.late = 0
         self.over = False
 

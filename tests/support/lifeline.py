@@ -4,7 +4,7 @@
 
 Each child writes its process id into the pipe before it becomes another program. The reaper, a process of its own,
 reads the pipe to its end, which comes when the tool is gone, and kills what is left. A killed server's PostgreSQL is
-stopped by its guardian. PR_SET_PDEATHSIG would not do: it tells of the end of the thread that started the child.
+stopped by its guardian. PR_SET_PDEATHSIG would not do: it reports the end of the thread that started the child.
 """
 
 import functools

@@ -22,7 +22,7 @@ from tests.support.lifeline import tied
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from server.cli.main import main; main()")
 PASSED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
-# Whole crowds come from one address here, and ask for more than a person would.
+# All clients share one address here, and send more requests than a person would.
 UNHURRIED = {
     f"HALFMINUTE_LIMITS_{name}": "50000"
     for who in ("ADDRESS", "USER", "MONEY", "HANDSHAKES", "JOINS", "OPENS")

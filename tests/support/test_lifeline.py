@@ -37,7 +37,7 @@ time.sleep(600)
 
 
 def processes_of(directory: Path) -> dict[int, str]:
-    """Every process that was told of this directory, by its words or its TMPDIR, and its command line."""
+    """Return the command line of every process that names this directory there or as its TMPDIR."""
     found = {}
     for process in Path("/proc").iterdir():
         with suppress(OSError, ValueError):

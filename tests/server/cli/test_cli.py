@@ -113,7 +113,9 @@ MISTAKES = {
         "DATABASE_URL cannot be used: connect_timeout is not a whole number",
         {"DATABASE_URL": f"{NO_DATABASE['DATABASE_URL']}?connect_timeout=hunter3"},
     ),
-    "books that were never begun": Mistake("audit --data new", "there is no database in new: no server has run there"),
+    "a ledger that was never created": Mistake(
+        "audit --data new", "there is no database in new: no server has run there"
+    ),
     "a data directory that cannot be made": Mistake(
         "serve --data /proc/data", "cannot keep secrets in /proc/data/secrets: No such file or directory"
     ),

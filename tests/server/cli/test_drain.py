@@ -71,7 +71,7 @@ def test_a_stopped_server_closes_every_session_and_its_calls_go_on_at_the_next_s
 def test_while_it_drains_nothing_new_starts_and_the_blocks_in_flight_are_charged(data_dir: Path) -> None:
     with _live_calls(data_dir) as (server, pool):
         with DatabaseReader.beside(server.data_dir).held() as database:
-            eventually(database.has_waiting_postings, "a block that waits for the books")
+            eventually(database.has_waiting_postings, "a block that waits for the ledger")
             before = [pair.last_block() for pair in pool.pairs]
             server.terminate()
             eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
@@ -103,7 +103,7 @@ def test_a_client_that_does_not_close_is_not_waited_for_longer_than_close_second
 @pytest.mark.alone
 def test_a_database_that_never_answers_is_not_waited_for_longer_than_drain_seconds(data_dir: Path) -> None:
     with _live_calls(data_dir) as (server, pool), DatabaseReader.beside(server.data_dir).held() as database:
-        eventually(database.has_waiting_postings, "a block that waits for the books")
+        eventually(database.has_waiting_postings, "a block that waits for the ledger")
         began = time.monotonic()
         server.terminate()
         assert server.wait_exit() == 0

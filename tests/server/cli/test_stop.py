@@ -45,7 +45,7 @@ def test_a_credit_under_way_is_booked_and_answered_before_the_server_ends(data_d
         with ThreadPoolExecutor(1) as asking:
             with DatabaseReader.beside(data_dir).held() as database:
                 answer = asking.submit(server.post, "/api/admin/credits", token, credit)
-                eventually(database.has_waiting_postings, "a credit that waits for the books")
+                eventually(database.has_waiting_postings, "a credit that waits for the ledger")
                 server.terminate()
                 eventually(lambda: server.logged("server.draining"), "a server that drains")
                 assert not answer.done()

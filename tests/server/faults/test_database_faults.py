@@ -106,7 +106,7 @@ def test_an_internal_error_in_the_periodic_work_ends_neither_the_call_nor_the_pr
         eventually(lambda: _run(postgres.dsn, times_raised) >= 2, "two rounds that fail")
         pool.wait_more_blocks()
         assert server.running
-    assert _errors(server) != [], "what is our fault is told"
+    assert _errors(server) != [], "a fault of ours is logged"
     pool.wait_more_blocks()
 
 

@@ -70,7 +70,7 @@ def test_a_block_that_a_kill_keeps_out_of_the_ledger_was_announced_to_nobody(dat
         with _client_pool_of(server, calls=3) as pool:
             pool.ring()
             with DatabaseReader.beside(server.data_dir).held() as database:
-                eventually(database.has_waiting_postings, "a block that waits for the books")
+                eventually(database.has_waiting_postings, "a block that waits for the ledger")
                 killed_at = _kill_and_start(server)
             _see_every_call_go_on(pool, killed_at)
             stopped_at = _stop(server)
@@ -105,7 +105,7 @@ def _kill_again_and_again(data_dir: Path, *, calls: int, kills: int) -> None:
 
 
 def _kill_repeatedly(data_dir: Path, *, calls: int, kills: int) -> None:
-    """Acknowledged is a block whose event a client received, and a credit that was answered."""
+    """Kill repeatedly; a block whose event a client received, and a credit that was answered, must be booked."""
     chance = random.Random(seed := random.randrange(10**6))
     print(f"seed {seed}")
     with ServerProcess(data_dir, settings=SETTINGS) as server:

@@ -87,7 +87,7 @@ def test_a_killed_server_adopts_its_calls_again_once_its_lease_has_run_out(
         _see_them_go_on(server, pool)
     _check_journal(postgres, pool)
     errors = {event["error"] for caller in pool.callers for event in caller.events_of("error")}
-    assert errors <= {"ROOM_STARTING", "OVERLOADED"}, "a live call is never said to be unknown"
+    assert errors <= {"ROOM_STARTING", "OVERLOADED"}, "no live call is reported as unknown"
 
 
 @pytest.mark.long

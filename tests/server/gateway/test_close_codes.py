@@ -171,7 +171,7 @@ async def test_each_way_to_be_disconnected_has_its_close_code(dsn: str, way: Way
 async def _wait_no_sessions(context: Context) -> None:
     """Wait until no session is left: a client that may not reconnect need not be waited for."""
     with trio.fail_after(5):
-        while context.sessions.by_member:  # noqa: ASYNC110  # reason: nothing tells of the end of a session
+        while context.sessions.by_member:  # noqa: ASYNC110  # reason: the end of a session sets no event
             await trio.sleep(0.01)
 
 

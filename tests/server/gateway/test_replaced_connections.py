@@ -171,7 +171,7 @@ async def test_a_balance_that_is_read_for_the_old_connection_is_sent_to_the_new_
         await resumed(context, second, session)
         held.go_on.set()
         await slow.end()
-        assert session.missed_events, "nobody was told"
+        assert session.missed_events, "no event was sent"
         await still_works(context, session, second)
 
 

@@ -175,17 +175,17 @@ async def test_however_events_and_settlements_race_a_purchase_is_credited_at_mos
     purchases = [await shop.buy(fan) for _ in range(8)]
     for purchase in purchases[:4]:
         await shop.pay(purchase, amount_total=1)
-    deeds: list[Callable[[], Any]] = []
+    requests: list[Callable[[], Any]] = []
     for number, purchase in enumerate(purchases):
         path = f"/admin/purchases/{purchase['purchaseId']}/settle"
         for operator, decision in zip(cycle(operators), (CREDIT, REJECT, CREDIT), strict=False):
-            deeds.append(partial(operator.post, path, decision))
+            requests.append(partial(operator.post, path, decision))
         for checkout in (None, None, f"cs_test_another_{number}"):
-            deeds.append(partial(shop.send_event, shop.stripe.event(purchase, checkout=checkout)))
-        deeds.append(partial(shop.send_event, shop.stripe.event(purchase, "checkout.session.expired")))
+            requests.append(partial(shop.send_event, shop.stripe.event(purchase, checkout=checkout)))
+        requests.append(partial(shop.send_event, shop.stripe.event(purchase, "checkout.session.expired")))
     async with trio.open_nursery() as nursery:
-        for deed in deeds:
-            nursery.start_soon(deed)
+        for request in requests:
+            nursery.start_soon(request)
     rows = await shop.context.postgres.fetch(
         """
         SELECT p.status, p.accepted, p.paid_twice,

@@ -10,7 +10,7 @@ ADDRESS, OTHER = "192.0.2.1", "192.0.2.2"
 
 
 class Requests:
-    """Requests that run until they are told to end."""
+    """Requests that run until a test ends them."""
 
     def __init__(self, concurrency: AddressConcurrency, nursery: trio.Nursery) -> None:
         self._concurrency = concurrency

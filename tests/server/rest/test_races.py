@@ -45,7 +45,7 @@ async def test_of_fifty_tips_at_once_those_are_booked_that_can_be_paid(
     answers = await _at_once([partial(fan.post, "/tips/send", body)] * AT_ONCE)
     assert _errors(answers) == ["INSUFFICIENT_TOKENS"] * 36, "14 times 7 is all that a hundred pays"
     left = [answer.json()["newBalance"] for answer in answers if answer.status_code == 200]
-    assert sorted(left) == list(range(2, 100, 7)), "each giver was told another balance"
+    assert sorted(left) == list(range(2, 100, 7)), "each giver receives another balance"
     assert await _balances(fan, creator) == [2, 98]
     assert await _booked(context, fan, Kind.TIP) == [7] * 14
     await _check_ledger(context)
@@ -73,14 +73,14 @@ async def test_one_key_fifty_times_at_once_over_http_and_websocket_moves_once(co
     await trio.to_thread.run_sync(phone.join, channel)
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 30, "context": {"channel": channel}}
     tap = {"type": "tip:send", "channel": channel, "amountTokens": 30, "key": "tap"}
-    heard: list[dict[str, Any]] = []
+    over_websocket: list[dict[str, Any]] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.to_thread.run_sync, _tap, phone, tap, heard)
+        nursery.start_soon(trio.to_thread.run_sync, _tap, phone, tap, over_websocket)
         answers = await _at_once([partial(fan.post, "/tips/send", body, key="tap")] * (AT_ONCE // 2))
     assert [answer.status_code for answer in answers] == [200] * (AT_ONCE // 2)
-    told = [answer.json() for answer in answers] + heard
-    assert len(told) == AT_ONCE
-    assert {(each["tip"]["tipId"], each["wallet"]["balance"]) for each in told} == {(told[0]["tipId"], 4970)}
+    results = [answer.json() for answer in answers] + over_websocket
+    assert len(results) == AT_ONCE
+    assert {(each["tip"]["tipId"], each["wallet"]["balance"]) for each in results} == {(results[0]["tipId"], 4970)}
     assert await _balances(fan, creator) == [4970, 30]
     assert await _booked(context, fan, Kind.TIP) == [30]
     await _check_ledger(context)
@@ -98,14 +98,14 @@ async def test_stop_and_pause_and_the_last_block_at_once_end_in_one_state(
     )
     answers = await _at_once([pause, stop, partial(fan.get, f"/billing/{call_id}")])
     assert set(_errors(answers)) <= {"CALL_ENDED"}, "only the pause can be too late"
-    told = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
+    ended = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
     call, totals = (await _billing(fan, call_id))["call"], (await _billing(creator, call_id))["totals"]
     blocks, returned = await _booked(context, fan, Kind.BLOCK), await _booked(context, creator, Kind.REFUND)
     paid = sum(blocks) - sum(returned)
-    assert (call["status"], call["endReason"], told["reason"]) == ("ended", "creator_ended", "creator_ended")
+    assert (call["status"], call["endReason"], ended["reason"]) == ("ended", "creator_ended", "creator_ended")
     assert blocks in ([BLOCK_TOKENS], [BLOCK_TOKENS] * 2)
     assert returned in ([], [BLOCK_TOKENS]), "the block that the creator cut short"
-    assert (told["blocks"], told["tokens"]) == (totals["blocks"], totals["tokens"]) == (len(blocks), paid)
+    assert (ended["blocks"], ended["tokens"]) == (totals["blocks"], totals["tokens"]) == (len(blocks), paid)
     assert await _balances(fan, creator) == [2 * BLOCK_TOKENS - paid, paid]
     await _check_ledger(context)
 
@@ -121,10 +121,10 @@ async def test_a_tip_and_a_ticket_and_a_block_for_the_same_last_tokens_are_one_o
     await _until_due(phone, offset)
     asked = [partial(fan.post, "/tips/send", body), partial(fan.post, f"/streams/{stream}/tickets")]
     answers = await _at_once(asked)
-    told = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
+    ended = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
     won = sum(answer.is_success for answer in answers)
     assert set(_errors(answers)) == {"INSUFFICIENT_TOKENS"}, "they cannot both be paid"
-    assert (told["reason"], told["blocks"]) == ("insufficient_funds", 2 - won)
+    assert (ended["reason"], ended["blocks"]) == ("insufficient_funds", 2 - won)
     bought = await _booked(context, fan, Kind.TIP) + await _booked(context, fan, Kind.TICKET)
     assert bought == [BLOCK_TOKENS] * won
     assert await _booked(context, fan, Kind.BLOCK) == [BLOCK_TOKENS] * (2 - won)
@@ -144,12 +144,12 @@ async def _at_once(asked: Sequence[Request]) -> list[httpx.Response]:
     return answers
 
 
-def _tap(phone: Phone, command: dict[str, Any], heard: list[dict[str, Any]]) -> None:
+def _tap(phone: Phone, command: dict[str, Any], answers: list[dict[str, Any]]) -> None:
     """Send half of the taps before the first is answered."""
     refs = [f"tap {number}" for number in range(AT_ONCE // 2)]
     for ref in refs:
         phone.send({**command, "ref": ref})
-    heard += [phone.wait_for("ok", ref=ref) for ref in refs]
+    answers += [phone.wait_for("ok", ref=ref) for ref in refs]
 
 
 async def _ticketed(creator: Caller, price: int) -> str:

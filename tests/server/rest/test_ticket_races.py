@@ -28,7 +28,7 @@ async def test_a_buyer_who_is_removed_while_the_ticket_is_booked_gets_the_tokens
         removal = {"type": "member:remove", "channel": stream["channel"], "userId": str(fan.user_id)}
         await in_thread(cleo.ask_ok, removal)
         with trio.fail_after(PATIENCE_SECONDS):
-            while not await context.postgres.fetch(REMOVED, UUID(stream["id"]), fan.user_id):  # noqa: ASYNC110  # reason: no event tells
+            while not await context.postgres.fetch(REMOVED, UUID(stream["id"]), fan.user_id):  # noqa: ASYNC110  # reason: it sets no event
                 await trio.sleep(0.01)
 
     _before_it_is_booked(context, monkeypatch, remove)

@@ -21,7 +21,7 @@ ROOM, FAN = RoomId(uuid4()), UserId(uuid4())
 
 
 class SlowLedger:
-    """A full ledger: a posting waits until `land` is called.
+    """A full ledger: a posting waits until `commit` is called.
 
     It records the postings that it was given.
     """
@@ -59,7 +59,7 @@ class SlowLedger:
     async def release_tickets(self) -> bool:
         raise AssertionError("nobody asked for it")
 
-    async def land(self) -> None:
+    async def commit(self) -> None:
         """Commit what is under way, and wait until everything that follows from it has happened."""
         assert self._under_way is not None, "nothing is under way"
         self._under_way.set()
@@ -67,7 +67,7 @@ class SlowLedger:
 
 
 class QuickLedger(SlowLedger):
-    """A ledger with room for everything; `land` returns when a list is booked."""
+    """A ledger with room for everything; `commit` returns when a list is booked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class QuickLedger(SlowLedger):
         self.lists.append([posting.block_no for posting in postings])
         return True
 
-    async def land(self) -> None:
+    async def commit(self) -> None:
         postings, deliver = self._submitted.pop()
         deliver([Receipt(posting, Outcome.COMMITTED) for posting in postings])
         await wait_all_tasks_blocked()
@@ -109,8 +109,8 @@ async def test_postings_that_wait_during_a_commit_go_as_one_list() -> None:
         for block_no in (1, 2, 3):
             committer.post(block(block_no))
             await wait_all_tasks_blocked()
-        await ledger.land()
-        await ledger.land()
+        await ledger.commit()
+        await ledger.commit()
         nursery.cancel_scope.cancel()
     assert ledger.lists == [[1], [2, 3]]
     receipts = [receipt for batch in given(inbox) for receipt in batch.receipts]
@@ -126,7 +126,7 @@ async def test_withdrawn_postings_come_back_after_the_commit_in_flight() -> None
         await wait_all_tasks_blocked()
         committer.post(block(2))
         committer.withdraw()
-        await ledger.land()
+        await ledger.commit()
         nursery.cancel_scope.cancel()
     assert ledger.lists == [[1]]
     receipts = [receipt for batch in given(inbox) for receipt in batch.receipts]
@@ -145,7 +145,7 @@ async def test_only_the_latest_record_is_stored_and_after_the_postings() -> None
         await wait_all_tasks_blocked()
         assert ledger.records == []
         committer.save(records[1])
-        await ledger.land()
+        await ledger.commit()
         committer.save(records[2])
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -159,9 +159,9 @@ async def test_postings_alone_are_handed_over_at_once_and_later_ones_follow_as_o
     for block_no in (1, 2, 3):
         committer.post(block(block_no))
     assert ledger.lists == [[1]]
-    await ledger.land()
+    await ledger.commit()
     assert ledger.lists == [[1], [2, 3]]
-    await ledger.land()
+    await ledger.commit()
     receipts = [receipt for batch in given(inbox) for receipt in batch.receipts]
     assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
 
@@ -175,7 +175,7 @@ async def test_a_record_waits_for_the_postings_that_were_handed_over() -> None:
         committer.save(CallRecord(status="active"))
         await wait_all_tasks_blocked()
         assert ledger.records == []
-        await ledger.land()
+        await ledger.commit()
         assert [record.status for record in ledger.records] == ["active"]
         nursery.cancel_scope.cancel()
 
@@ -190,7 +190,7 @@ async def test_blocks_are_refunded_once_those_under_way_are_booked() -> None:
         committer.save(CallRecord(status="ended"))
         await wait_all_tasks_blocked()
         assert (ledger.given_back, ledger.records) == ([], [])
-        await ledger.land()
+        await ledger.commit()
         assert ledger.given_back == [block(1).key]
         assert [record.status for record in ledger.records] == ["ended"]
         nursery.cancel_scope.cancel()
@@ -204,7 +204,7 @@ async def test_receipts_for_a_room_that_left_reach_nobody() -> None:
         await wait_all_tasks_blocked()
         committer.post(block(1))
         nursery.cancel_scope.cancel()
-    await ledger.land()
+    await ledger.commit()
     assert given(inbox) == []
 
 

@@ -69,7 +69,7 @@ async def test_blocks_queued_behind_one_that_cannot_be_paid_are_withdrawn(dsn: s
             async with trio.open_nursery() as nursery:
                 with DatabaseReader(dsn).held():
                     nursery.start_soon(context.actor.post, [tip])
-                    while room.call.meter.posted < 3:  # noqa: ASYNC110  # reason: nothing tells of a block that waits
+                    while room.call.meter.posted < 3:  # noqa: ASYNC110  # reason: a block that waits sets no event
                         await trio.sleep(0.05)
             ended = await trio.to_thread.run_sync(creators.wait_for, "call:ended")
             assert (ended["reason"], ended["blocks"], ended["tokens"]) == ("insufficient_funds", 1, 3)

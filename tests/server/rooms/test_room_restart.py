@@ -196,7 +196,7 @@ async def test_both_parties_of_a_call_that_moved_are_informed_and_join_it_again(
 
 
 def join_until_in(phone: Phone, channel: str) -> dict[str, Any]:
-    """Join as clients do that are told to retry in a moment."""
+    """Join, and retry as clients do after ROOM_STARTING."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         answer = phone.join(channel)

@@ -219,7 +219,7 @@ async def test_running_viewing_sessions_are_stored_as_time_passes(dsn: str) -> N
 
             stream_id = UUID(await trio.to_thread.run_sync(story))
             with trio.fail_after(20):
-                while not (stored := await _stored_active(context, stream_id)):  # noqa: ASYNC110  # reason: no event tells
+                while not (stored := await _stored_active(context, stream_id)):  # noqa: ASYNC110  # reason: it sets no event
                     await trio.sleep(0.1)
             room = next(iter(context.registry))
             assert room.stream is not None

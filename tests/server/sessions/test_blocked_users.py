@@ -141,5 +141,5 @@ async def test_a_block_that_lands_while_the_stream_opens_counts(
         room = context.registry.find_channel(stream["channel"])
         assert room is not None and room.stream is not None
         with trio.fail_after(PATIENCE_SECONDS):
-            while fan not in room.stream.access_policy.blocked:  # noqa: ASYNC110  # reason: nothing else tells of it
+            while fan not in room.stream.access_policy.blocked:  # noqa: ASYNC110  # reason: it sets no event
                 await trio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A phone that loses its network resumes with exactly the events that it missed, or is told that they are lost."""
+"""A phone that loses its network resumes with exactly the events that it missed, or learns that they are lost."""
 
 import random
 from collections.abc import AsyncIterator
