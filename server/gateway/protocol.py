@@ -13,7 +13,7 @@ from domain.protocol import commands as c
 from domain.protocol import events as m
 from domain.refusals import Code, Refusal, unfit
 from server.access.rate_limits import RateLimitsUnavailable
-from server.access.tokens import Identity, TokenRefused, bearer
+from server.access.tokens import TokenRefused, bearer
 from server.access.user_budgets import may_open, refuse_command
 from server.broadcast.codec import PING_FRAME, Encoding, Misfit
 from server.broadcast.replies import JoinReply, SocketReply
@@ -21,7 +21,7 @@ from server.broadcast.send_queue import SendQueue
 from server.broadcast.value_faults import Undecodable
 from server.close_codes import CloseCode, CloseConnection, ends_session
 from server.context import Context
-from server.gateway.authentication import authenticate
+from server.gateway.authentication import authenticate, recheck
 from server.sessions.resend import resend
 from server.sessions.session import Session
 from storage.database_errors import StatementRefused, StorageUnavailable
@@ -142,7 +142,6 @@ class ClientProtocol:
         A session that cannot be resumed is replaced by a new one. The missed events of a resumed session follow
         `session:ready`, and a connection that it still has is closed. Raises CloseConnection.
         """
-        self._refuse_while_draining()
         identity, person = await authenticate(self._context, token)
         if not await may_open(self._context.rate_limits, identity.user_id):
             raise CloseConnection(CloseCode.TOO_MANY, "too many sessions of this user were opened or resumed")
@@ -154,7 +153,7 @@ class ClientProtocol:
             raise CloseConnection(CloseCode.NORMAL, "closed by the client")
         if known is None:
             await self._context.sessions.probe_sessions(identity.user_id)
-            self._recheck(identity)
+            recheck(self._context, identity)
         session = known or self._context.sessions.open(identity, person)
         if session is None:
             raise CloseConnection(CloseCode.TOO_MANY, "too many sessions of this user, and all of them are in use")
@@ -191,16 +190,6 @@ class ClientProtocol:
             None if known is None else received_at,
         )
         return session
-
-    def _recheck(self, identity: Identity) -> None:
-        """Repeat the checks whose outcome may have changed during an await. Raises CloseConnection."""
-        self._refuse_while_draining()
-        if self._context.bans.contains(identity.overlay_of or identity.user_id):
-            raise CloseConnection(CloseCode.BANNED, "banned")
-
-    def _refuse_while_draining(self) -> None:
-        if self._context.draining:
-            raise CloseConnection(CloseCode.DRAINING, "shutting down")
 
     async def send_missed_events(self) -> None:
         """After a resume, send the present balance, since earlier events may be lost; nothing if storage is away."""

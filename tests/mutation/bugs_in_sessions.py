@@ -65,7 +65,7 @@ IN_SESSIONS = (
                 "        self._check_ban(user_id)  # a ban that was read",
                 "        # a ban that was read",
             ),
-            Edit(PROTOCOL, "            self._recheck(identity)\n", ""),
+            Edit(PROTOCOL, "            recheck(self._context, identity)\n", ""),
         ),
         f"{BAN_TESTS}::test_a_ban_that_lands_while_the_user_is_looked_up_opens_no_session",
         "TooSlowError",
