@@ -93,7 +93,7 @@ def serve_command(
     http: Annotated[str | None, Parameter(help="HOST:PORT of the REST surface")] = None,
     ws: Annotated[str | None, Parameter(help="HOST:PORT of the websocket")] = None,
     data: DataDir = None,
-    demo: Annotated[bool, Parameter(negative="", help="add a few people to try it with")] = False,
+    demo: Annotated[bool, Parameter(negative="", help="add demo users, and print their tokens")] = False,
     yes_really: Annotated[bool, Parameter(negative="", help="--demo also in the database of DATABASE_URL")] = False,
 ) -> None:
     """Serve calls until SIGTERM, Ctrl-C or the end of its terminal, then drain.
@@ -103,8 +103,8 @@ def serve_command(
     settings = _settings(config, data=data, http=http, ws=ws)
     if demo and not yes_really and read_secrets().database_url is not None:
         raise ConfigError(
-            "--demo would add an operator and people with tokens to the database of DATABASE_URL:"
-            " unset it, or say --yes-really as well"
+            "--demo would add an operator and users with tokens to the database of DATABASE_URL:"
+            " unset it, or pass --yes-really as well"
         )
     secrets, generated = _secrets_to_serve(settings)
     configure_log(settings.log.level, settings.log.format, secret_words(secrets))

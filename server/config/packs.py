@@ -62,7 +62,7 @@ class PaymentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         address = urlsplit(self.stripe_url)
         if address.scheme != "https" and (address.scheme, address.hostname) != ("http", "127.0.0.1"):
-            raise ValueError("payments.stripe_url must be an https address: the secret key goes there")
+            raise ValueError("payments.stripe_url must be an https address: the secret key is sent there")
 
 
 class PayoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -111,7 +111,7 @@ def _directory_of(path: Path) -> Iterator[int]:
 
 
 def _refused(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"{path} {why}, so its secret is not used: see to it, or remove it for a new one")
+    return ConfigError(f"{path} {why}, so its secret is not used: correct that, or remove it for a new one")
 
 
 def _make(path: Path) -> bool:

@@ -49,8 +49,8 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
             require_long(name, secret)
     if (secrets.stripe_secret_key is None) != (secrets.stripe_webhook_secret is None):
         raise ConfigError(
-            "HALFMINUTE_STRIPE_SECRET_KEY and HALFMINUTE_STRIPE_WEBHOOK_SECRET come together:"
-            " what is paid must be heard of"
+            "HALFMINUTE_STRIPE_SECRET_KEY and HALFMINUTE_STRIPE_WEBHOOK_SECRET must be set together:"
+            " without the webhook's secret no payment would be credited"
         )
     if secrets.database_url is not None:
         _require_readable(secrets.database_url)

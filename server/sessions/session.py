@@ -237,7 +237,7 @@ class Session:
                 )
 
     def silence_in(self, room: LiveRoom, received_at: float | None = None) -> inputs.ConnectionSilent:
-        """The input that tells a room that this session is silent, and since when."""
+        """The input by which a room learns that this session is silent, and since when."""
         return inputs.ConnectionSilent(
             self.member_id, room.clock.at_trio(self.received_at if received_at is None else received_at)
         )

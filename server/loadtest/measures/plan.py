@@ -60,7 +60,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def check_plan(plan: Plan) -> None:
     """Check a plan. Raises LoadRefused for one beyond the limits, with the name of the option."""
     if plan.members < 2:
-        raise LoadRefused("--members must be at least 2: who pays, and who is paid")
+        raise LoadRefused("--members must be at least 2: a payer and a payee")
     if plan.kind != "streams" and plan.members > CALL_MEMBERS_MAX:
         raise LoadRefused(f"--members must be at most {CALL_MEMBERS_MAX} in a call; ask for --kind streams")
     for name, value, most in (
@@ -84,7 +84,7 @@ def check_target(url: str, yes_really: bool) -> None:
     if address.scheme not in ("http", "ws") or address.hostname is None:
         raise LoadRefused(f"{url!r} is no plain address, as http://127.0.0.1:8000 is one")
     if not yes_really and not _is_loopback(address.hostname):
-        raise LoadRefused(f"{address.hostname} is not this machine; say --yes-really if the server there is yours")
+        raise LoadRefused(f"{address.hostname} is not this machine; pass --yes-really if the server there is yours")
 
 
 def _is_loopback(host: str) -> bool:

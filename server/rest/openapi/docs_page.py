@@ -93,7 +93,7 @@ def _authentication(security: list[Json]) -> str:
 
 def _parameter(http: Json, parameter: Json) -> tuple[str, str]:
     parameter = _resolved(http, parameter)
-    kind = f"{parameter['in']}, needed" if parameter.get("required") else parameter["in"]
+    kind = f"{parameter['in']}, required" if parameter.get("required") else parameter["in"]
     return (
         f'<code>{escape(parameter["name"])}</code> <span class="quiet">{kind}</span>',
         _described(parameter["schema"], parameter, "http"),
@@ -149,8 +149,8 @@ def _limit(name: str, each: Json) -> tuple[str, str]:
 
 
 def _close_code(each: Json) -> tuple[str, str]:
-    come_back = "Come back." if each["reconnect"] else "Do not come back."
-    return f"{each['code']} <code>{escape(each['name'])}</code>", f"{_words(each['description'])} {come_back}"
+    advice = "Reconnect." if each["reconnect"] else "Do not reconnect."
+    return f"{each['code']} <code>{escape(each['name'])}</code>", f"{_words(each['description'])} {advice}"
 
 
 # Shapes
@@ -162,10 +162,10 @@ def _shape(name: str, schema: Json, place: str) -> str:
 
 
 def _fields(schema: Json, place: str) -> str:
-    needed = schema.get("required", ())
+    required = schema.get("required", ())
     rows = (
         (
-            f"<code>{escape(name)}</code>" + ("" if name in needed else ' <span class="quiet">may be missing</span>'),
+            f"<code>{escape(name)}</code>" + ("" if name in required else ' <span class="quiet">may be missing</span>'),
             _described(field, field, place),
         )
         for name, field in schema.get("properties", {}).items()

@@ -23,8 +23,8 @@ def test_demo_users_are_added_to_a_configured_database_only_if_requested_twice(d
     refused = run_command("serve", "--demo", cwd=tmp_path, settings=settings)
     assert (refused.exit_code, refused.out) == (1, "")
     assert refused.errors == [
-        "halfminute: --demo would add an operator and people with tokens to the database of DATABASE_URL:"
-        " unset it, or say --yes-really as well"
+        "halfminute: --demo would add an operator and users with tokens to the database of DATABASE_URL:"
+        " unset it, or pass --yes-really as well"
     ]
     before = count_users(dsn)
     with ServerProcess(tmp_path / "data", "--yes-really", settings=settings):

@@ -95,7 +95,9 @@ def test_a_secret_that_others_could_have_planted_is_refused(
     for read in (lambda: read_secret_file(file), lambda: with_local_secrets(Secrets(), tmp_path)):
         with pytest.raises(ConfigError) as refused:
             read()
-        assert str(refused.value) == f"{file} {why}, so its secret is not used: see to it, or remove it for a new one"
+        assert (
+            str(refused.value) == f"{file} {why}, so its secret is not used: correct that, or remove it for a new one"
+        )
 
 
 @pytest.mark.parametrize("of_directory", [False, True])
