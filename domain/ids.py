@@ -52,18 +52,11 @@ def release_key(ticket: PostingKey) -> PostingKey:
     return derived_key("release", ticket)
 
 
-def repayment_key(earning: PostingKey) -> PostingKey:
-    """Return the one key under which this earning can repay a debt of its payee."""
-    return derived_key("repayment", earning)
-
-
-def payout_cut_key(payout: PostingKey, refund: PostingKey) -> PostingKey:
-    """Return the one key under which this refund can reduce this payout."""
-    return derived_key("payout cut", payout, refund)
-
-
 def derived_key(tag: str, *keys: PostingKey) -> PostingKey:
-    """Return the key of a posting that the database books itself; the SQL function of this name returns the same."""
+    """Return the key of a posting that the database adds by itself; the SQL function of this name returns the same.
+
+    The tags are `release` of a ticket, `repayment` of a debt by an earning, and `payout cut` by a refund.
+    """
     return PostingKey(sha256(tag.encode() + b"".join(keys)).digest()[:16])
 
 
@@ -73,7 +66,7 @@ def purchase_key(provider: str, purchase_id: UUID) -> PostingKey:
 
 
 def content_digest(*parts: str) -> bytes:
-    """Return 16 bytes that stand for what a key was used for, beyond the fields of the journal row.
+    """Return a digest in 16 bytes of what a key was used for, beyond the fields of the journal row.
 
     A replay under the same key with another digest is a conflict (contract.md, Idempotency).
     """

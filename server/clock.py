@@ -20,7 +20,7 @@ class Clock:
 
     def __init__(self, stalls: StallWatch | None = None) -> None:
         self.stalls = stalls or StallWatch()
-        self._ahead = time.time() - self.stalls.look()
+        self._ahead = time.time() - self.stalls.check()
 
     def fork(self) -> "Clock":
         """A clock for one room: it shows the same time, and a later `follow` of this clock does not change it.
@@ -36,11 +36,11 @@ class Clock:
 
         Afterwards `now` may return an earlier instant than before. Called by maintenance every CLOCK_SECONDS.
         """
-        self._ahead = time.time() - self.stalls.look()
+        self._ahead = time.time() - self.stalls.check()
 
     def now(self) -> Instant:
         """The present time, in microseconds of UTC."""
-        return self.at(self.stalls.look())
+        return self.at(self.stalls.check())
 
     def at(self, time_of_watch: float) -> Instant:
         """The UTC instant of a time (in seconds) of the stall watch."""

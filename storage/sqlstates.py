@@ -3,8 +3,6 @@
 The codes are listed in appendix A of PostgreSQL's manual; the first two characters are the class.
 """
 
-__all__ = ["is_passing", "loses_session", "marks_standby"]
-
 # Classes in which the statement or its arguments are at fault, so that each retry fails in the same way. All others
 # count as temporary: if that is wrong, it costs a delay, and never a payment, a room or the process.
 _PERMANENT_CLASSES = {

@@ -8,7 +8,6 @@ right. The database compares them when a statement arrives, so that the wait for
 from datetime import UTC, datetime
 
 DISAGREES = "HM008"  # SQLSTATE of a refusal because the clocks differ; it is temporary, since a clock can be corrected
-MAX_SECONDS = 5  # of difference; the same number is in migrations/0013_batch_steps.sql and 0010_clock_check.sql
 
 
 def now() -> datetime:

@@ -51,7 +51,7 @@ MOST_RUNS = 64  # remembered by a clock: silence is noticed within seconds, in w
 class ActiveClock:
     """Counts the active time of one payer, which is what blocks are billed for.
 
-    It runs while no hold stands, and keeps its count while it stands.
+    It runs while there is no hold, and keeps its count while it is stopped.
     """
 
     __slots__ = ("_counted", "_running_since", "_runs")
@@ -71,19 +71,19 @@ class ActiveClock:
         return self._counted if self._running_since is None else self._counted + at - self._running_since
 
     def reaches(self, active: Duration) -> Instant | None:
-        """Return when the active time will be `active` if the clock runs on; None while it stands.
+        """Return when the active time will be `active` if the clock runs on; None while it is stopped.
 
         Computed from the start of the run, so a late wake-up does not delay later deadlines.
         """
         return None if self._running_since is None else self._running_since + active - self._counted
 
     def start(self, at: Instant) -> None:
-        """Run from `at`; nothing if it runs already."""
+        """Run from `at`; do nothing if the clock runs already."""
         if self._running_since is None:
             self._running_since = at
 
     def stop(self, at: Instant) -> None:
-        """Stand from `at`; nothing if it stands already."""
+        """Stop at `at`; do nothing if the clock is stopped already."""
         if self._running_since is not None:
             self._counted = self.active(at)
             self._runs = (*self._runs[1 - MOST_RUNS :], (self._running_since, at))

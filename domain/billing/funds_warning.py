@@ -21,7 +21,7 @@ class FundsWarning:
         self._repeats = False
 
     def repeat(self) -> None:
-        """Send a standing warning again with the next `events`, since a device of the payer has joined."""
+        """Send a warning that still applies again with the next `events`, since a device of the payer has joined."""
         self._repeats = True
 
     def events(self, low: bool, at: Instant) -> m.BalanceLow | m.BalanceOk | None:

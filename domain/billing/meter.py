@@ -21,7 +21,7 @@ class Funds(NamedTuple):
 
 
 class SetBack(NamedTuple):
-    """Active time was taken back, because the payee turned out to have been absent."""
+    """How often a meter's active time was set back because the payee had been absent, and up to which block."""
 
     times: int = 0  # so far: of two stored active times of one meter, the one with more set-backs is newer
     block_no: int = 0  # the last block charged by then; active time before the start of that block is valid
@@ -37,7 +37,7 @@ class Paid(NamedTuple):
 
     @property
     def kept_tokens(self) -> int:
-        """What was charged, less what was refunded."""
+        """The charged tokens, less refunded ones."""
         return self.tokens - self.refunded_tokens
 
 
@@ -96,7 +96,7 @@ class Meter:
         self.waiting: deque[WaitingBlock] = deque()
 
     def due_at(self) -> Instant | None:
-        """Return when the next block n falls due: at n - 1 blocks of active time. None while the clock stands."""
+        """Return when the next block n falls due: at n - 1 blocks of active time. None while the clock is stopped."""
         return self.clock.reaches(self.posted * self.price.block)
 
     @property
@@ -199,7 +199,7 @@ class Meter:
         return self.spendable < self.next_tokens
 
     def paid_through(self) -> Instant | None:
-        """Return until when the committed blocks pay if the clock runs on; None while it stands."""
+        """Return until when the committed blocks pay if the clock runs on; None while it is stopped."""
         return self.clock.reaches(self.committed * self.price.block)
 
     def billed_active(self, at: Instant) -> Duration:

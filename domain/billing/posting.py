@@ -14,7 +14,7 @@ KEY_BYTES = 16
 
 
 class Kind(IntEnum):
-    """Why tokens moved; the journal stores the number."""
+    """The kind of a posting; the journal stores the number. The first three are spending, which daily limits count."""
 
     BLOCK = 1
     TIP = 2
@@ -25,11 +25,6 @@ class Kind(IntEnum):
     PAYOUT = 7
     RELEASE = 8  # of a ticket's tokens, from escrow to the creator
     REPAYMENT = 9  # of a debt, from what its debtor earned
-
-    @property
-    def is_spending(self) -> bool:
-        """Whether it counts against the payer's own daily limit."""
-        return self <= Kind.TICKET
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -94,7 +89,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def room_is_lost(self) -> bool:
-        """Whether it was refused because the room has a later owner, or has ended."""
+        """Whether the posting was refused because its room has a later owner, or has ended."""
         return self.outcome in (Outcome.FENCED, Outcome.CLOSED)
 
 

@@ -116,7 +116,7 @@ class Call:
                 self._drain(at)
         self._review_funds(at)
         self._finish(at)
-        self._deadline_queue.look()
+        self._deadline_queue.recompute()
         return self._state.take_effects()
 
     def _catch_up(self, at: Instant) -> None:
@@ -300,15 +300,15 @@ class Call:
 
     @property
     def ringing(self) -> bool:
-        """The creator has not answered yet."""
+        """Whether the creator has not answered yet."""
         return self.setup.ringing and not self.termination.over
 
     @property
     def over(self) -> bool:
-        """The call has ended, or its server drains; receipts and records may still be under way."""
+        """Whether the call has ended, or its server drains; receipts and records may still be under way."""
         return self.termination.over
 
     @property
     def settled(self) -> bool:
-        """The call is over, every receipt is in, and the last record is stored."""
+        """Whether the call is over, every receipt is in, and the last record is stored."""
         return self.termination.settled

@@ -50,7 +50,7 @@ class CallEvents:
         return [Send(user_id, event) for user_id in self._parties]
 
     def state(self, kind: type[m.CallStateChanged], holds: list[str], at: Instant) -> list[Effect]:
-        """Publish that the clock stands or runs again; nothing before the start was published."""
+        """Publish that the clock is stopped or runs again; nothing before the start was published."""
         return [self._state(kind, holds, at)] if self._start_published else []
 
     def block_charged(self, receipt: Receipt, tokens: int, holds: list[str], at: Instant) -> list[Effect]:
@@ -91,7 +91,7 @@ class CallEvents:
         return [Send(fan, spent, funds.n), Send(creator, earned, receipt.credit_n or 0)]
 
     def repeat_warning(self) -> None:
-        """Send a standing warning again, since a device of the fan joined that has not received it."""
+        """Send a warning that still applies again, since a device of the fan joined that has not received it."""
         self._warning.repeat()
 
     def funds(self, low: bool, at: Instant) -> list[Effect]:

@@ -9,7 +9,7 @@ from domain.protocol import events as m
 
 
 class Holds:
-    """Sets and lifts the holds of one call. The clock runs while no hold stands (contract.md, Holds)."""
+    """Sets and lifts the holds of one call. The clock runs while there is no hold (contract.md, Holds)."""
 
     def __init__(self, state: CallState, catch_up: Callable[[Instant], None]) -> None:
         """`catch_up(at)` runs the deadlines that are due once the clock runs again."""
@@ -23,7 +23,7 @@ class Holds:
             self._announce(m.CallPaused, at)
 
     def lift(self, holds: set[Hold], at: Instant) -> None:
-        """Lift these holds if they stand; the clock runs again when none is left. Nothing once the call is over."""
+        """Lift these holds where they are set; the clock runs again when none is left. Does nothing after the end."""
         if not self._termination.over and self._parties.lift(holds, at):
             self._announce(m.CallPaused if self._parties.holds else m.CallResumed, at)
             self._catch_up(at)

@@ -18,7 +18,7 @@ class Role(StrEnum):
 
 
 class Hold(StrEnum):
-    """A reason for which the clock stands. Each is lifted only by its own cause (contract.md, Holds)."""
+    """A reason for which the clock is stopped. Each is lifted only by its own cause (contract.md, Holds)."""
 
     FAN = "fan"
     CREATOR = "creator"
@@ -29,7 +29,7 @@ class Hold(StrEnum):
 
 
 class Parties:
-    """The two parties of a call and the holds that stand. The clock runs while none stands."""
+    """The two parties of a call and the holds that are set. The clock runs while none is set."""
 
     def __init__(self, fan: UserId, creator: UserId, rules: CallRules, clock: ActiveClock) -> None:
         resumes = Rate(rules.resumes_per_second, rules.resumes_burst)
@@ -41,7 +41,7 @@ class Parties:
         self._clock = clock
 
     def adopt(self, record: CallRecord, at: Instant) -> None:
-        """Continue after a restart: both parties are absent since `at`, and pauses by hand still stand."""
+        """Continue after a restart: both parties are absent since `at`, and manual pauses remain."""
         self.fan.paused_at, self.creator.paused_at = record.fan_paused_at, record.creator_paused_at
         self.fan.paused_before, self.creator.paused_before = record.fan_paused, record.creator_paused
         self.fan.dropped_at = self.creator.dropped_at = at
@@ -64,7 +64,7 @@ class Parties:
         return sorted(self.holds)
 
     def hold(self, hold: Hold, at: Instant) -> bool:
-        """Stop the clock for one more reason; False if this hold stands already."""
+        """Stop the clock for one more reason; False if this hold is set already."""
         if hold in self.holds:
             return False
         self.holds.add(hold)
@@ -72,7 +72,7 @@ class Parties:
         return True
 
     def lift(self, holds: set[Hold], at: Instant) -> bool:
-        """Lift these holds; the clock runs again when none is left. False if none of them stood."""
+        """Lift these holds; the clock runs again when none is left. False if none of them was set."""
         if not self.holds & holds:
             return False
         self.holds -= holds
@@ -102,7 +102,7 @@ class Parties:
                 yield party.dropped_at + duration(self._rules.drop_grace_seconds), party.by_absence
 
     def excuse(self, stalled: Duration) -> None:
-        """Extend the limits of standing pauses and absences by a stall, in which nobody could come back."""
+        """Extend the limits of present pauses and absences by a stall, in which no party could return."""
         for party in self.both:
             party.excuse(stalled)
 
@@ -170,7 +170,7 @@ class Party:
         self.paused_at, self.pause_excused = None, 0
 
     def excuse(self, stalled: Duration) -> None:
-        """Extend a standing pause or absence by the time of a stall."""
+        """Extend a present pause or absence by the time of a stall."""
         self.pause_excused += 0 if self.paused_at is None else stalled
         self.drop_excused += 0 if self.dropped_at is None else stalled
 

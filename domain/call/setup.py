@@ -29,12 +29,12 @@ class CallSetup:
 
     @property
     def ringing(self) -> bool:
-        """The creator has not answered yet."""
+        """Whether the creator has not answered yet."""
         return self.accepted_at is None
 
     @property
     def waits_for_parties(self) -> bool:
-        """The call is accepted, and the parties have not both joined yet."""
+        """Whether the call is accepted, and the parties have not both joined yet."""
         return self.accepted_at is not None and self.started_at is None
 
     def fails(self) -> tuple[Instant, str]:

@@ -125,7 +125,7 @@ class WalletChanged(Event, frozen=True, kw_only=True, tag="wallet:changed"):
 
 
 class BalanceLow(Event, frozen=True, kw_only=True, tag="balance:low"):
-    """The next block cannot be paid; the call ends at `endsAt` without a top-up, null while its clock stands."""
+    """The next block cannot be paid; the call ends at `endsAt` without a top-up, null while its clock is stopped."""
 
     channel: str
     balance: int
@@ -172,7 +172,7 @@ class ViewerJoined(ViewerChanged, frozen=True, kw_only=True, tag="viewer:joined"
 
 
 class ViewerPaused(ViewerChanged, frozen=True, kw_only=True, tag="viewer:paused"):
-    """The viewer's clock stands, since nothing is received from them: send them no media. Signals are `NOT_PRESENT`."""
+    """The viewer's clock is stopped, since nothing is received from them: send no media. Signals are `NOT_PRESENT`."""
 
 
 class ViewerResumed(ViewerChanged, frozen=True, kw_only=True, tag="viewer:resumed"):
@@ -207,7 +207,7 @@ class SequencedEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
 
 
 class CallStateChanged(SequencedEvent, frozen=True, kw_only=True):
-    """The reasons for which the clock stands, and until when is paid; null while it stands."""
+    """The reasons for which the clock is stopped, and until when the paid blocks last; null while it is stopped."""
 
     call_id: UUID
     holds: list[str]
@@ -219,7 +219,7 @@ class CallStarted(CallStateChanged, frozen=True, kw_only=True, tag="call:started
 
 
 class CallPaused(CallStateChanged, frozen=True, kw_only=True, tag="call:paused"):
-    """The clock stands, for the reasons in `holds`; clients stop sending media."""
+    """The clock is stopped, for the reasons in `holds`; clients stop sending media."""
 
 
 class CallResumed(CallStateChanged, frozen=True, kw_only=True, tag="call:resumed"):
@@ -227,7 +227,7 @@ class CallResumed(CallStateChanged, frozen=True, kw_only=True, tag="call:resumed
 
 
 class BlockCharged(SequencedEvent, frozen=True, kw_only=True, tag="block:charged"):
-    """A block was paid and booked; `nextAt` is when the next one is due, null while the clock stands."""
+    """A block was paid and booked; `nextAt` is when the next one is due, null while the clock is stopped."""
 
     call_id: UUID
     block_no: int

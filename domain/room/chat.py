@@ -61,7 +61,7 @@ class ChatAndTips:
         """`tips` are the room's recent tips from the database, oldest first.
 
         `muted` users may not chat; messages of `hidden` users are not shown to new members.
-        `clock_stands(member_id)` says whether a member pays by the block and their clock stands, see `Signals`.
+        `clock_stands(member_id)` says whether a member pays by the block and their clock is stopped, see `Signals`.
         """
         self._room_ref = room_ref
         self._publish = publish
@@ -77,7 +77,7 @@ class ChatAndTips:
 
     @property
     def waits(self) -> bool:
-        """Some tip has no receipt yet."""
+        """Whether some tip has no receipt yet."""
         return bool(self._under_way)
 
     def recent(self) -> list[m.PastTip | m.PastChat]:

@@ -24,10 +24,10 @@ class DeadlineQueue:
     def __init__(self, deadlines: Callable[[], Iterable[Deadline]]) -> None:
         """`deadlines()` returns all deadlines of the room in its present state; of equal ones the first wins."""
         self._deadlines = deadlines
-        self.look()
+        self.recompute()
 
     def run(self, at: Instant) -> None:
-        """Run the deadlines due by `at`, if the next one as of the last `look` is due."""
+        """Run the deadlines due by `at`, if the next one as of the last `recompute` is due."""
         if self.next_at is not None and self.next_at <= at:
             self.catch_up(at)
 
@@ -39,7 +39,7 @@ class DeadlineQueue:
         while (first := self._first()) is not None and first.at <= at:
             first.happen(first.at)
 
-    def look(self) -> None:
+    def recompute(self) -> None:
         """Recompute `next_at`, when the room must be handled next without an input; None if never."""
         first = self._first()
         self.next_at: Instant | None = None if first is None else first.at

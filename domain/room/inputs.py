@@ -105,7 +105,7 @@ class OwnerConnected(msgspec.Struct, frozen=True):
 
 
 class Stalled(msgspec.Struct, frozen=True, gc=False):
-    """The server stood still from the time of this input until `until`, and received nothing.
+    """The server process was suspended or blocked from the time of this input until `until`, and received nothing.
 
     `all_silent`: the stall lasted for `presence_seconds` or longer, so every member counts as silent since it began.
     Members from which bytes are received afterwards are reported with `ConnectionResponsive`.

@@ -47,7 +47,7 @@ class Signals:
         rules: RoomRules,
         clock_stands: Callable[[MemberId], bool],
     ) -> None:
-        """`clock_stands(member_id)` says whether a member pays by the block here and their clock stands now."""
+        """`clock_stands(member_id)` says whether a member pays by the block here and their clock is stopped."""
         self._channel, self._creator_id, self._members = channel, creator_id, members
         self._clock_stands = clock_stands
         size = Rate(rules.signal_bytes_per_second, rules.signal_bytes_burst)
@@ -63,7 +63,7 @@ class Signals:
         """Pass a signal on, or refuse it.
 
         FORBIDDEN unless both are members and exactly one of them is the creator; NOT_FOUND for an unknown receiver;
-        NOT_PRESENT if one of them is silent or its clock stands; VALIDATION_FAILED for data too large or not JSON;
+        NOT_PRESENT if one of them is silent or its clock is stopped; VALIDATION_FAILED for data too large or not JSON;
         RATE_LIMITED past a budget.
         """
         if action.member_id is None:

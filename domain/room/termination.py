@@ -39,7 +39,7 @@ class Termination:
 
     @property
     def over(self) -> bool:
-        """The room has ended, or its server drains."""
+        """Whether the room has ended, or its server drains."""
         return self.ended_at is not None or self.draining
 
     def why_closed(self) -> Refusal | None:

@@ -65,7 +65,7 @@ class HostPresence:
 
     @property
     def counting(self) -> bool:
-        """The creator is present."""
+        """Whether the creator is present."""
         return self._clock.running
 
     def present(self, at: Instant) -> Duration:

@@ -120,7 +120,7 @@ class Stream:
         if not self.termination.over:
             self._send_viewer_events(at)
         self._finish(at)
-        self._deadline_queue.look()
+        self._deadline_queue.recompute()
         return self._state.take_effects()
 
     def next_deadline(self) -> Instant | None:
@@ -246,7 +246,7 @@ class Stream:
             self._state.save(at)
 
     def _review(self, viewing: ViewingSession, at: Instant) -> None:
-        """Send the owner whether the payer's clock stands, and a payer who is present whether their funds suffice."""
+        """Send the owner whether the payer's clock is stopped, and a present payer whether their funds suffice."""
         for member in self.members.of(viewing.meter.payer):
             is_free = member.member_id in self.access_policy.operators
             self._state.viewers.note_paused(member.member_id, viewing.is_paused and not is_free, at)
@@ -325,10 +325,10 @@ class Stream:
 
     @property
     def over(self) -> bool:
-        """The stream has ended, or its server drains; receipts and records may still be under way."""
+        """Whether the stream has ended, or its server drains; receipts and records may still be under way."""
         return self.termination.over
 
     @property
     def settled(self) -> bool:
-        """The stream is over, every receipt is in, and the last record is stored."""
+        """Whether the stream is over, every receipt is in, and the last record is stored."""
         return self.termination.settled

@@ -24,7 +24,7 @@ class Viewer:
     def __init__(self, user_id: UserId) -> None:
         self.user_id = user_id
         self.present = False
-        self.paused = False  # present, and its payer's clock stands for a reason other than the owner
+        self.paused = False  # present, and its payer's clock is stopped for a reason other than the owner
         self.sent = False  # the owner has received that it is present
         self.sent_paused = False
 
@@ -57,7 +57,7 @@ class Viewers:
             self._note_change(member_id, viewer)
 
     def note_paused(self, member_id: MemberId, paused: bool, at: Instant) -> None:
-        """Note whether the clock of the connection's payer stands, for a reason other than the owner's absence."""
+        """Note whether the clock of the connection's payer is stopped, for a reason other than the owner's absence."""
         if (viewer := self._viewers.get(member_id)) is not None and viewer.present:
             viewer.paused, self._noted_at = paused, at
             self._note_change(member_id, viewer)

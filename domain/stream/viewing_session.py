@@ -7,7 +7,7 @@ from domain.instant import Duration, Instant
 
 
 class ViewingSession:
-    """A payer's meter and connections, and the reasons for which the clock stands."""
+    """A payer's meter and connections, and the reasons for which the clock is stopped."""
 
     __slots__ = (
         "_dropped_at",
@@ -29,11 +29,11 @@ class ViewingSession:
         self.meter = meter
         self.warning = FundsWarning(channel, meter)
         self.revoked = False  # evicted for lack of tokens; blocks under way still get their receipts
-        self.waits_for_storage = False  # a receipt is overdue: the clock stands
+        self.waits_for_storage = False  # a receipt is overdue: the clock is stopped
         self._watching: set[MemberId] = set()  # responsive connections
         self._silent: set[MemberId] = set()  # silent connections, still members
         self._dropped_at: Instant | None = None  # since when all connections are silent
-        self._is_absent = False  # all silent, and the grace or the paid block is over: the clock stands
+        self._is_absent = False  # all silent, and the grace or the paid block is over: the clock is stopped
         self._owner_is_here = owner_is_here
         self._payer_grace = payer_grace
         self._storage_grace = storage_grace
@@ -44,17 +44,17 @@ class ViewingSession:
 
     @property
     def is_watched(self) -> bool:
-        """Some connection is responsive."""
+        """Whether some connection is responsive."""
         return bool(self._watching)
 
     @property
     def is_paused(self) -> bool:
-        """The clock stands for a reason other than the owner's absence."""
+        """Whether the clock is stopped for a reason other than the owner's absence."""
         return self.waits_for_storage or not (self._watching or self._runs_on)
 
     @property
     def _runs_on(self) -> bool:
-        """All connections are silent and the clock runs on for a grace, since the payer may still receive media."""
+        """Whether the clock runs on although all connections are silent: the payer may still receive media."""
         return self._dropped_at is not None and not self._is_absent
 
     def watch(self, member_id: MemberId, at: Instant) -> None:
@@ -138,9 +138,9 @@ class ViewingSession:
         return overdue_at is not None and overdue_at <= at
 
     def _receipts_overdue_at(self) -> Instant | None:
-        """Return when the oldest waiting block is overdue, also while the clock stands.
+        """Return when the oldest waiting block is overdue, also while the clock is stopped.
 
-        A clock that stands must not run again before an overdue receipt has arrived.
+        A stopped clock must not run again before an overdue receipt has arrived.
         """
         since = self.meter.waiting_since
         return None if since is None or self.waits_for_storage else since + self._storage_grace

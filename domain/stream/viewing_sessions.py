@@ -168,14 +168,14 @@ class ViewingSessions:
 
     @property
     def wait(self) -> bool:
-        """Some block has no receipt yet."""
+        """Whether some block has no receipt yet."""
         return bool(self._waiting)
 
     # Active time to store
 
     @property
     def has_unstored(self) -> bool:
-        """Some clock has stopped since it was last stored."""
+        """Whether some clock has stopped since it was last stored."""
         return bool(self._unstored)
 
     def unstored(self, at: Instant) -> tuple[tuple[UserId, Duration], ...]:

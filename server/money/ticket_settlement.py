@@ -46,12 +46,12 @@ class Tickets:
         self._rules = rules
         self._wanted = trio.Event()
 
-    def look(self) -> None:
+    def request_round(self) -> None:
         """Start the next round at once, because tickets may be due. Returns at once; further calls add no rounds."""
         self._wanted.set()
 
     async def next_round(self) -> None:
-        """Wait for `look`, at most ROUND_SECONDS, then settle all due tickets.
+        """Wait for `request_round`, at most ROUND_SECONDS, then settle all due tickets.
 
         First ends streams that were not started within `stream_expiry_days`. Raises StorageUnavailable.
         """

@@ -53,7 +53,7 @@ class StallWatch:
         self._slept = slept
         self._slept_before = slept()
 
-    def look(self) -> float:
+    def check(self) -> float:
         """Return the watch's time in seconds. Detects a stall of the process, but no suspension of the machine."""
         now = trio.current_time() + self.suspended
         if now - self._seen > STALL_SECONDS:
@@ -61,14 +61,14 @@ class StallWatch:
         self._seen = now
         return now
 
-    def look_closely(self) -> bool:
+    def check_for_suspension(self) -> bool:
         """Return whether a stall is open. Also detects a suspension, at the cost of two system calls."""
         slept = self._slept() - self._slept_before
         if slept > STALL_SECONDS:
             self._notice()
             self._slept_before += slept
             self.suspended += slept
-        self.look()
+        self.check()
         return self.began is not None
 
     def stalled_since(self, trio_time: float) -> bool:
@@ -76,7 +76,7 @@ class StallWatch:
 
         A deadline that passed in between may have passed because of the stall, and is extended by its owner.
         """
-        return self.look_closely() or self.over_at >= trio_time
+        return self.check_for_suspension() or self.over_at >= trio_time
 
     async def wait(self) -> None:
         """Check every CHECK_SECONDS until a stall is open. No stall is detected before the first call.
@@ -85,7 +85,7 @@ class StallWatch:
         """
         if not self._runs:
             self._runs, self._seen = True, trio.current_time() + self.suspended
-        while not self.look_closely():
+        while not self.check_for_suspension():
             with trio.move_on_after(CHECK_SECONDS):
                 await self._noticed.wait()
 
@@ -97,7 +97,7 @@ class StallWatch:
         if all_silent:
             self.silent_before = self.noticed_at
         if self.began is not None:
-            self.last = Stall(self.began, self.look())
+            self.last = Stall(self.began, self.check())
         self.began, self.over_at = None, trio.current_time()
         self._noticed = trio.Event()
 

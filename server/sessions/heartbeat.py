@@ -25,12 +25,12 @@ async def run_heartbeat(sessions: Sessions, presence_seconds: float, faults: Fau
     pause = min(LONGEST_PAUSE_SECONDS, presence_seconds / CHECKS_A_PRESENCE)
     while True:
         await trio.sleep(pause)
-        if stalls.look_closely():
+        if stalls.check_for_suspension():
             continue
         for i, session in enumerate(list(sessions.by_member.values()), 1):
             with faults.contained("heartbeat", partial(sessions.drop, session)):
                 sessions.check(session, trio.current_time())
             if i % CHECKED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
-                if stalls.look_closely():
+                if stalls.check_for_suspension():
                     break

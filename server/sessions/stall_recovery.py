@@ -81,7 +81,7 @@ class StallRecovery:
         began = self._stalls.began
         if began is None:
             return
-        seconds = self._stalls.look() - began
+        seconds = self._stalls.check() - began
         all_silent = seconds >= self._presence_seconds
         now, sessions, rooms = trio.current_time(), list(self._sessions.by_member.values()), list(self._registry)
         for session in sessions:

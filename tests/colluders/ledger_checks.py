@@ -5,7 +5,7 @@ from domain.ids import ESCROW, LOSSES, PAYOUTS, TOKEN_SALES, PostingKey, UserId,
 from tests.colluders.platform_model import CENTS_PER_TOKEN, PlatformModel
 from tests.colluders.rooms import CallRoom
 from tests.model.ledger import Ledger
-from tests.model.rows import MeterRow
+from tests.model.rows import SPENDING, MeterRow
 
 
 def check_ledger(platform: PlatformModel) -> None:
@@ -81,7 +81,7 @@ def check_bills(platform: PlatformModel) -> None:
 
 def _paid(ledger: Ledger, user_id: UserId) -> int:
     postings = [receipt.posting for receipt in ledger.journal.values()]
-    paid = sum(posting.tokens for posting in postings if posting.debit == user_id and posting.kind.is_spending)
+    paid = sum(posting.tokens for posting in postings if posting.debit == user_id and posting.kind in SPENDING)
     refunds = [posting for posting in postings if posting.kind is Kind.REFUND and posting.debit != PAYOUTS]
     return paid - sum(posting.tokens for posting in refunds if posting.credit == user_id)
 

@@ -8,6 +8,7 @@ from domain.billing.posting import Kind
 from domain.ids import UserId
 from tests.colluders.platform_model import PACKS, PlatformModel
 from tests.colluders.rooms import Room, StreamRoom
+from tests.model.rows import SPENDING
 
 MILLISECOND = 1000
 
@@ -93,7 +94,7 @@ class MoneyRules(RuleBasedStateMachine):
     def refund(self, which: int, advance: bool, twice: bool) -> None:
         """An operator refunds any payment, including one that was refunded before."""
         booked = [receipt.posting for receipt in self.platform.ledger.journal.values()]
-        if paid := [posting.key for posting in booked if posting.kind.is_spending]:
+        if paid := [posting.key for posting in booked if posting.kind in SPENDING]:
             self.platform.refund([paid[which % len(paid)]] * (1 + twice), advance=advance)
 
     @rule(user=somebody, which=anything, advance=st.booleans())

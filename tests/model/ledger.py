@@ -17,14 +17,13 @@ from domain.ids import (
     RoomId,
     UserId,
     WalletId,
-    payout_cut_key,
+    derived_key,
     refund_key,
     refund_rest_key,
     release_key,
-    repayment_key,
 )
 from tests.model.cover import Cover, Funds
-from tests.model.rows import Debt, LimitRow, MeterRow, Parts, RoomRow, Wallet, follows
+from tests.model.rows import SPENDING, Debt, LimitRow, MeterRow, Parts, RoomRow, Wallet, follows
 
 
 class Ledger:
@@ -93,7 +92,7 @@ class Ledger:
 
     def _is_beyond_limit(self, posting: Posting) -> bool:
         limit = self.limits.get(posting.debit)
-        if limit is None or limit.tokens is None or not posting.kind.is_spending:
+        if limit is None or limit.tokens is None or posting.kind not in SPENDING:
             return False
         return posting.tokens > 0 and limit.spent + posting.tokens > limit.tokens
 
@@ -115,7 +114,7 @@ class Ledger:
             meter.tokens += posting.tokens
         if posting.room_id is not None and posting.kind is Kind.TICKET:
             self.tickets[posting.room_id, posting.debit] = posting.key
-        if posting.kind.is_spending and posting.debit in self.limits:
+        if posting.kind in SPENDING and posting.debit in self.limits:
             self.limits[posting.debit].spent += posting.tokens
         if posting.kind is Kind.PAYOUT:
             self.payouts[posting.key] = posting.tokens
@@ -169,8 +168,8 @@ class Ledger:
 
     def _count_lifetime(self, posting: Posting, payer: Wallet, payee: Wallet) -> None:
         """Count what was paid and earned, less refunds; credits, purchases and payouts do not count."""
-        earned = posting.tokens if posting.kind.is_spending or posting.kind is Kind.RELEASE else 0
-        spent = posting.tokens if posting.kind.is_spending else 0
+        earned = posting.tokens if posting.kind in SPENDING or posting.kind is Kind.RELEASE else 0
+        spent = posting.tokens if posting.kind in SPENDING else 0
         if posting.kind is Kind.REFUND or posting.kind is Kind.REPAYMENT:
             payer.lifetime_earned -= 0 if payer.is_system else posting.tokens
             given_back = posting.kind is Kind.REFUND and posting.debit != PAYOUTS
@@ -188,7 +187,7 @@ class Ledger:
             tokens = min(payee.owed, gained)
             payee.owed -= tokens
             self._repay(posting.credit, tokens)
-            key = repayment_key(posting.key)
+            key = derived_key("repayment", posting.key)
             repayment = follows(posting, key, Kind.REPAYMENT, posting.credit, LOSSES, tokens)
             self._move(repayment, Parts(0, tokens), Parts())
 
@@ -251,7 +250,7 @@ class Ledger:
 
     def _is_refundable(self, key: PostingKey) -> bool:
         booked = self.journal.get(key)
-        is_payment = booked is not None and booked.posting.kind.is_spending and booked.posting.tokens > 0
+        is_payment = booked is not None and booked.posting.kind in SPENDING and booked.posting.tokens > 0
         return is_payment and not self._refunds([key])
 
     def payee(self, posting: Posting) -> WalletId:
@@ -297,7 +296,7 @@ class Ledger:
             part = min(left, tokens - cut) if payout.debit == payee else 0
             if part:
                 self.payouts[key] -= part
-                cut_key = payout_cut_key(key, refund_key(paid.key))
+                cut_key = derived_key("payout cut", key, refund_key(paid.key))
                 self._commit(follows(payout, cut_key, Kind.REFUND, PAYOUTS, payee, part), Parts(), Parts(0, part))
                 cut += part
         return cut
@@ -315,7 +314,7 @@ class Ledger:
     def allow(self, user_id: WalletId, tokens: int | None) -> None:
         """Set a user's daily limit from here on, counting what they have spent today already."""
         spent = [receipt.posting for receipt in self.journal.values() if receipt.posting.debit == user_id]
-        self.limits[user_id] = LimitRow(tokens, sum(posting.tokens for posting in spent if posting.kind.is_spending))
+        self.limits[user_id] = LimitRow(tokens, sum(posting.tokens for posting in spent if posting.kind in SPENDING))
 
     def total(self) -> int:
         """Return the sum over all wallets: always zero, since every token came out of a system wallet."""

@@ -7,6 +7,8 @@ import msgspec
 from domain.billing.posting import Kind, Posting
 from domain.ids import PostingKey, UserId, WalletId
 
+SPENDING = frozenset({Kind.BLOCK, Kind.TIP, Kind.TICKET})  # the kinds that daily limits count
+
 
 class Parts(NamedTuple):
     """How many of some tokens are promotional and how many are earned; the rest is bought."""

@@ -214,7 +214,7 @@ async def do_rounds(context: Context, trying: Callable[[str], None]) -> None:
     assert await note_refunds_due(context.postgres, now, 1, [paid.key])
     await context.postgres.execute("UPDATE refunds_due SET next_try_at = now() WHERE paid_key = $1", as_uuid(paid.key))
     assert await context.actor.release(now, 1) == 1
-    context.tickets.look()
+    context.tickets.request_round()
     await context.tickets.next_round()
     await give_back_due(context.postgres, context.actor)
 

@@ -108,7 +108,7 @@ async def block(request: Request, user_id: UserId) -> Blocked | Refusal:
     if refusal is not None:
         return refusal
     _deliver_to_rooms(request, inputs.UserBlocked(user_id))
-    request.context.tickets.look()
+    request.context.tickets.request_round()
     return Blocked(user_id, True)
 
 

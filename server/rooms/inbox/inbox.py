@@ -168,7 +168,7 @@ class Inbox:
                 raise RoomBroken
             is_due = deadline is not None and self._clock.now() >= deadline
             # The stall watch is read for each arrival; before a deadline it checks more closely for a stall.
-            if stalls.look_closely() if is_due else stalls.began is not None:
+            if stalls.check_for_suspension() if is_due else stalls.began is not None:
                 await self._wait(None)
             elif self._waiting and (deadline is None or self._waiting[0].at < deadline):
                 return self._take()

@@ -73,7 +73,7 @@ class StreamKind:
         """Store a record; False, with nothing stored, if the stream has a later epoch. Its end settles its tickets."""
         saved = await retry_storage(lambda: save_stream(self._postgres, room_id, epoch, record))
         if record.status == "ended":
-            self._tickets.look()
+            self._tickets.request_round()
         return saved
 
     def end_by_fault(self, stored: StoredStream, at: Instant) -> StreamRecord:
