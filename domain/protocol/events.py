@@ -172,7 +172,7 @@ class ViewerJoined(ViewerChanged, frozen=True, kw_only=True, tag="viewer:joined"
 
 
 class ViewerPaused(ViewerChanged, frozen=True, kw_only=True, tag="viewer:paused"):
-    """The viewer's clock is stopped, since nothing is received from them: send no media. Signals are `NOT_PRESENT`."""
+    """The viewer's clock is stopped, since they are silent: send them no media. Signals are `NOT_PRESENT`."""
 
 
 class ViewerResumed(ViewerChanged, frozen=True, kw_only=True, tag="viewer:resumed"):
