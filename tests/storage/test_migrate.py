@@ -84,6 +84,28 @@ async def test_a_database_in_use_is_migrated(empty_dsn: str, monkeypatch: pytest
         assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
+async def _migrate_to(postgres: Postgres, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(migrating, "migrations", lambda: [each for each in migrations() if each.version <= version])
+        await migrate(postgres)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", range(1, sum(1 for _ in migrations())))
+async def test_a_database_of_any_earlier_version_is_migrated(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    async with open_postgres(empty_dsn, pool_size=1) as postgres:
+        await _migrate_to(postgres, 1, monkeypatch)
+        await postgres.transaction(_use_the_first_schema)
+        await _migrate_to(postgres, version, monkeypatch)
+        assert await migrate(postgres) == [each.name for each in migrations()][version:]
+    async with open_ledger_pair(empty_dsn) as ledgers:
+        receipts = await ledgers.actor.post([FIRST, block(ROOM, FAN, CREATOR, 2)])
+        assert [receipt.outcome.name for receipt in receipts] == ["ALREADY", "COMMITTED"]
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
+
+
 async def test_a_second_starter_waits_for_the_migration_of_the_first(
     empty_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
