@@ -1,9 +1,7 @@
 """The shared fixtures: one PostgreSQL per test run, a database for each test, and a server in this process."""
 
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +9,13 @@ from server.context import Context
 from tests.support.databases import Databases
 from tests.support.servers import running_server
 
-pytest_plugins = ("tests.support.parallel",)
+pytest_plugins = ("tests.support.memory_files", "tests.support.parallel")
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     """Run PostgreSQL in a thread, with a migrated template database, for the whole test run."""
-    directory = Path(tempfile.mkdtemp(prefix="halfminute-tests-"))
+    directory = tmp_path_factory.mktemp("databases")
     try:
         with Databases(directory) as running:
             yield running

@@ -34,6 +34,7 @@ class Victim:
             base_url=f"http://127.0.0.1:{http_port}/api",
             headers={"Authorization": f"Bearer {self._token}"},
             timeout=2 * PATIENCE_SECONDS,  # a request may wait for a room as long as `http.answer_seconds`
+            verify=False,
         )
         self._socket: ClientConnection | None = None
         self._refs = 0

@@ -51,6 +51,7 @@ class Phone:
             base_url=f"http://127.0.0.1:{http_port}/api",
             headers={"Authorization": f"Bearer {self.token}"},
             timeout=PATIENCE_SECONDS,
+            verify=False,  # to load certificates would take longer than most tests' requests
         )
         self._websocket_port = websocket_port
         self._socket: ClientConnection | None = None

@@ -1,16 +1,11 @@
-"""A pytest plugin: how a run with `-n auto` is divided among several test processes (pytest-xdist).
+"""A pytest plugin: how a run is divided among several test processes (pytest-xdist).
 
 Each process has a PostgreSQL, a temporary directory and a range of ports of its own. Tests that share a fixture wider
-than one test run in the same process, so that the fixture is made once. A test marked `alone` runs while no other test
-of the run does.
+than one test run in the same process, so that the fixture is made once. No test may depend on how busy the machine is.
 """
 
-import fcntl
 import functools
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,39 +50,3 @@ def _group_of(file: Path) -> str:
     if SLOW_FIXTURE in text:
         return SLOW_FIXTURE
     return str(file) if 'scope="module"' in text else ""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Let a test marked `alone` wait until the tests of the other processes are over, and those wait for its end."""
-    with ExitStack() as stack:
-        if run := os.environ.get("PYTEST_XDIST_TESTRUNUID"):
-            how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
-            turn, next_turn = _locks(run)
-            with _locked(next_turn, how):
-                stack.enter_context(_locked(turn, how))
-        return (yield)
-
-
-@contextmanager
-def _locked(path: Path, how: int) -> Iterator[None]:
-    """Hold a lock on the file, which all processes of the run have in common."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Remove the files of the locks, when the other processes have ended."""
-    if run := session.config.getoption("testrunuid", None):
-        for path in _locks(run):
-            path.unlink(missing_ok=True)
-
-
-def _locks(run: str) -> tuple[Path, Path]:
-    """The lock that is held while a test runs, and the one that is held while waiting for it."""
-    directory = Path(tempfile.gettempdir())
-    return directory / f"halfminute-tests-{run}.turn", directory / f"halfminute-tests-{run}.next"

@@ -30,16 +30,11 @@ from tests.support.processes import (
 )
 
 CALLS = 5
-DRAIN_SECONDS, CLOSE_SECONDS = 4, 1
-SETTINGS = {
-    "HALFMINUTE_CALLS_BLOCK_SECONDS": "1",
-    "HALFMINUTE_SERVER_DRAIN_SECONDS": str(DRAIN_SECONDS),
-    "HALFMINUTE_WEBSOCKET_CLOSE_SECONDS": str(CLOSE_SECONDS),
-}
-AFTERWARDS_SECONDS_MAX = 3.0  # the time that PostgreSQL takes to end once the server has drained
+SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "1"}
+# A server that waited for its limit would take this long: far longer than a busy machine takes to stop at once.
+LONG_SECONDS = 20
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     "stop",
     [ServerProcess.terminate, ServerProcess.interrupt, ServerProcess.hang_up],
@@ -53,9 +48,7 @@ def test_a_stopped_server_closes_every_session_and_its_calls_go_on_at_the_next_s
         stop(server)
         stop(server)  # a second signal, as impatient users send it
         assert server.wait_exit() == 0
-        took = time.monotonic() - began
-        print(f"stopped in {took:.2f} s")
-        assert took < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX  # every client closed when it was asked to
+        assert time.monotonic() - began < LONG_SECONDS  # every client closed when it was asked to
         _check_that_it_ended_well(server, pool)
         last_blocks = {pair.call_id: pair.last_block() for pair in pool.pairs}
         stopped_at = datetime.now(UTC)
@@ -71,7 +64,7 @@ def test_a_stopped_server_closes_every_session_and_its_calls_go_on_at_the_next_s
 def test_while_it_drains_nothing_new_starts_and_the_blocks_in_flight_are_charged(data_dir: Path) -> None:
     with _live_calls(data_dir) as (server, pool):
         with DatabaseReader.beside(server.data_dir).held() as database:
-            eventually(database.has_waiting_postings, "a block that waits for the ledger")
+            eventually(database.has_waiting_postings, "a block that waits for the write lock")
             before = [pair.last_block() for pair in pool.pairs]
             server.terminate()
             eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
@@ -88,26 +81,26 @@ def test_while_it_drains_nothing_new_starts_and_the_blocks_in_flight_are_charged
         assert _blocks_before(DatabaseReader.at_rest(server.data_dir), datetime.now(UTC)) == last_blocks
 
 
-@pytest.mark.alone
 def test_a_client_that_does_not_close_is_not_waited_for_longer_than_close_seconds(data_dir: Path) -> None:
-    with _live_calls(data_dir) as (server, pool), _mute_client(server, pool.pairs[0].fan.party):
+    calls = _live_calls(data_dir, close_seconds=5)
+    with calls as (server, pool), _mute_client(server, pool.pairs[0].fan.party):
         began = time.monotonic()
         server.terminate()
         pool.wait_all(lambda pair: all(caller.close_codes for caller in pair.both), "everybody's goodbye")
-        assert time.monotonic() - began < CLOSE_SECONDS
+        assert time.monotonic() - began < 5
         assert server.wait_exit() == 0
-        assert CLOSE_SECONDS < time.monotonic() - began < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX
+        assert 5 < time.monotonic() - began < LONG_SECONDS
         _check_that_it_ended_well(server, pool)
 
 
-@pytest.mark.alone
 def test_a_database_that_never_answers_is_not_waited_for_longer_than_drain_seconds(data_dir: Path) -> None:
-    with _live_calls(data_dir) as (server, pool), DatabaseReader.beside(server.data_dir).held() as database:
-        eventually(database.has_waiting_postings, "a block that waits for the ledger")
+    calls = _live_calls(data_dir, drain_seconds=4, close_seconds=1)
+    with calls as (server, pool), DatabaseReader.beside(server.data_dir).held() as database:
+        eventually(database.has_waiting_postings, "a block that waits for the write lock")
         began = time.monotonic()
         server.terminate()
         assert server.wait_exit() == 0
-        assert DRAIN_SECONDS - CLOSE_SECONDS < time.monotonic() - began < DRAIN_SECONDS + AFTERWARDS_SECONDS_MAX
+        assert 4 - 1 < time.monotonic() - began < LONG_SECONDS
         assert len(server.logged("server.drained_in_part")) == 1
         _check_that_nobody_was_left(server, pool)
 
@@ -155,32 +148,35 @@ def test_a_server_under_nohup_outlives_its_terminal(data_dir: Path) -> None:
         assert server.wait_exit() == 0
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("stop", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "Ctrl-C"])
 def test_a_server_that_still_waits_for_its_database_stops_at_once(
     tmp_path: Path, stop: Callable[[ServerProcess], None]
 ) -> None:
     (port,) = free_ports(1)
     with listen_on(port) as silent:  # the kernel accepts connections and nothing answers on them
-        address = f"postgresql://somebody@127.0.0.1:{port}/calls"
+        address = f"postgresql://somebody@127.0.0.1:{port}/calls?connect_timeout=60"
         settings = {"DATABASE_URL": address, "HALFMINUTE_JWT_SECRET": SECRET}
         server = ServerProcess(tmp_path / "data", settings=settings)
         server.launch()
         try:
             silent.settimeout(START_SECONDS_MAX)
             with silent.accept()[0]:
-                began = time.monotonic()
                 stop(server)
-                assert server.wait_exit() == 0
-                assert time.monotonic() - began < AFTERWARDS_SECONDS_MAX
+                assert server.wait_exit() == 0  # long before the 60 s are over
         finally:
             if server.running:
                 server.kill()
 
 
 @contextmanager
-def _live_calls(data_dir: Path) -> Iterator[tuple[ServerProcess, ClientPool]]:
-    with ServerProcess(data_dir, settings=SETTINGS) as server:
+def _live_calls(
+    data_dir: Path, drain_seconds: int = 60, close_seconds: int = LONG_SECONDS
+) -> Iterator[tuple[ServerProcess, ClientPool]]:
+    limits = {
+        "HALFMINUTE_SERVER_DRAIN_SECONDS": str(drain_seconds),
+        "HALFMINUTE_WEBSOCKET_CLOSE_SECONDS": str(close_seconds),
+    }
+    with ServerProcess(data_dir, settings=SETTINGS | limits) as server:
         users, secret = DatabaseReader.beside(data_dir).add_pairs(CALLS, tokens=10_000), server.jwt_secret()
         with ClientPool(server, [(party(fan, secret), party(creator, secret)) for fan, creator in users]) as pool:
             pool.ring()
@@ -212,7 +208,7 @@ def _close_code_of_a_new_session(server: ServerProcess, somebody: Party) -> int 
     headers = {"Authorization": f"Bearer {somebody.token}"}
     with connect(f"ws://127.0.0.1:{server.websocket_port}/ws", additional_headers=headers, proxy=None) as websocket:
         with pytest.raises(ConnectionClosed):
-            websocket.recv(timeout=CLOSE_SECONDS)
+            websocket.recv(timeout=LONG_SECONDS)
         return websocket.close_code
 
 

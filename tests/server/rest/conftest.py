@@ -98,6 +98,7 @@ def client_of(context: Context) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{context.http_port}",
         timeout=PATIENCE_SECONDS,
+        verify=False,
         event_hooks={"response": [check_described]},
     )
 

@@ -62,7 +62,7 @@ async def open_shop(dsn: str, **calls: Any) -> AsyncIterator[Shop]:
     """Run such a server, with blocks of 30 s unless the settings of calls say otherwise."""
     with stripe_stand_in() as stripe:
         async with running_server(dsn, selling(stripe, **calls), SELLING) as context, users_of(context) as users:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}") as web:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}", verify=False) as web:
                 yield Shop(context, users, stripe, web)
 
 

@@ -177,7 +177,7 @@ async def test_the_document_is_built_before_the_first_request(dsn: str) -> None:
     openapi_json.cache_clear()
     async with (
         running_server(dsn) as context,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}") as web,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}", verify=False) as web,
     ):
         assert (await web.get("/healthz")).status_code == 200
         built = openapi_json.cache_info().misses
