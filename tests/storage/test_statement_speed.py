@@ -6,7 +6,6 @@ such a read waits for anything else.
 
 import time
 from itertools import product
-from pathlib import Path
 
 import pytest
 
@@ -27,6 +26,7 @@ from tests.storage.old_server import (
     STEP_POSTINGS,
     TIPPED,
 )
+from tests.support.processor import processor_seconds
 
 PAGE_SECONDS_MAX = 0.020
 TRIES = 5  # the best one counts, since a busy neighbour empties the processor's caches
@@ -73,8 +73,7 @@ async def _seconds(postgres: Postgres, backend: int, user_id: UserId, wanted: En
 
 def _processor_seconds(backend: int) -> float:
     """Return the processor time so far of the database's process and of this thread."""
-    nanoseconds, *_ = Path(f"/proc/{backend}/schedstat").read_text().split()
-    return int(nanoseconds) / 1e9 + time.thread_time()
+    return processor_seconds(backend) + time.thread_time()
 
 
 async def _read(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> Paged[Entry]:

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from server.broadcast.send_queue import SendQueue
 from server.context import Context
 from tests.support.clients import PATIENCE_SECONDS
+from tests.support.logged import complaints
 from tests.support.servers import running_server, with_section
 
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -63,7 +64,7 @@ async def answer_of(context: Context, *parts: bytes) -> tuple[str, dict[str, str
     """Return status line, headers and body, and check that nothing above level info is logged meanwhile."""
     with capture_logs() as lines:
         answer = await trio.to_thread.run_sync(exchange, context.websocket_port, *parts)
-    assert [line for line in lines if line["log_level"] not in ("debug", "info")] == []
+    assert complaints(lines) == []
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *headers = head.decode().split("\r\n")
     return status, {name.lower(): value for name, value in (line.split(": ", 1) for line in headers)}, body
@@ -126,7 +127,7 @@ async def test_a_peer_that_disconnects_while_it_is_answered_causes_no_traceback(
         assert await trio.to_thread.run_sync(exchange, context.websocket_port, request) == b""
         assert answered.is_set()
         await trio.testing.wait_all_tasks_blocked()  # a fault is logged only after the socket is closed
-    assert [line for line in lines if line["log_level"] not in ("debug", "info")] == []
+    assert complaints(lines) == []
 
 
 async def test_headers_that_do_not_end_are_refused(context: Context) -> None:

@@ -64,9 +64,9 @@ VALUES: dict[str, Any] = {
 @pytest.mark.parametrize("render", [structlog.processors.JSONRenderer(), structlog.dev.ConsoleRenderer()])
 def test_any_value_makes_one_line_of_bounded_size_in_bounded_time(name: str, render: Any) -> None:
     lines = Lines(render, [SECRET])
-    began = time.perf_counter()
+    began = time.thread_time()
     line = lines(None, "info", {"event": "weird.value", "value": VALUES[name], "other": 1})
-    assert time.perf_counter() - began < LINE_SECONDS_MAX
+    assert time.thread_time() - began < LINE_SECONDS_MAX
     assert "weird.value" in line
     assert len(line) <= MAX_LINE_CHARACTERS
     if isinstance(render, structlog.processors.JSONRenderer):
@@ -77,12 +77,12 @@ def test_any_value_makes_one_line_of_bounded_size_in_bounded_time(name: str, ren
 @pytest.mark.parametrize("error", [Silent(), nested_group(8), ValueError("ü" * 1_000_000)], ids=type)
 def test_any_exception_makes_one_line_of_bounded_size_with_its_end(error: BaseException) -> None:
     lines = Lines(structlog.processors.JSONRenderer(), [])
-    began = time.perf_counter()
+    began = time.thread_time()
     try:
         raise error
     except type(error):
         line = lines(None, "error", {"event": "http.fault", "exc_info": True})
-    assert time.perf_counter() - began < LINE_SECONDS_MAX
+    assert time.thread_time() - began < LINE_SECONDS_MAX
     assert len(line) <= MAX_LINE_CHARACTERS
     assert type(error).__name__ in json.loads(line)["exception"]
 

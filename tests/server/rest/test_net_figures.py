@@ -1,7 +1,6 @@
 """Figures are net of refunds and show them: overview, stats, billing, leaderboards, statements and debts."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,12 +15,12 @@ from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, open_shop
 from tests.storage.ledger_pair import OPERATOR, block, in_room, purchase, ticket, tip
-
-TODAY, YESTERDAY = (f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%d}" for days in (0, 1))
+from tests.support.days import day, wait_past_midnight
 
 
 @pytest.fixture
 async def shop(dsn: str) -> AsyncIterator[Shop]:
+    await wait_past_midnight()
     async with open_shop(dsn) as opened:
         yield opened
         await opened.check_ledger()
@@ -120,8 +119,8 @@ async def test_a_refund_counts_on_its_own_day(shop: Shop) -> None:
     await _a_day_earlier(shop.context)
     await refund(operator, tipId=paid.ref_id)
     today, yesterday = (await overview(operator))["days"]
-    assert (today["day"], today["tips"]) == (TODAY, net(0, -40, refunds=1, refunded=40))
-    assert (yesterday["day"], yesterday["tips"]) == (YESTERDAY, net(1, 40))
+    assert (today["day"], today["tips"]) == (day(0), net(0, -40, refunds=1, refunded=40))
+    assert (yesterday["day"], yesterday["tips"]) == (day(1), net(1, 40))
 
 
 async def test_a_ticket_is_counted_as_sold_until_it_is_released_by_a_refund(shop: Shop) -> None:
@@ -227,7 +226,7 @@ async def test_half_a_call_that_is_refunded_shows_in_all_its_figures(shop: Shop)
         sums = {"blocks": 4, "tokens": 30, "refundedBlocks": 2, "refundedTokens": 30}
         stats = (await party.get("/billing/stats")).json()[role]
         assert {name: stats[name] for name in sums} == sums
-        assert stats["byDay"] == [{"day": TODAY, **sums}]
+        assert stats["byDay"] == [{"day": day(0), **sums}]
         (row,) = stats["byCounterparty"]
         assert {name: row[name] for name in ("userId", *sums)} == {"userId": str(counterparty.user_id), **sums}
         calls = (await party.get("/calls/stats")).json()[role]
@@ -242,10 +241,10 @@ async def test_stats_count_a_refund_on_its_own_day(shop: Shop) -> None:
     for role, party in (("fan", fan), ("creator", creator)):
         stats = (await party.get("/billing/stats")).json()[role]
         assert stats["byDay"] == [
-            {"day": TODAY, "blocks": 0, "tokens": -30, "refundedBlocks": 2, "refundedTokens": 30},
-            {"day": YESTERDAY, "blocks": 2, "tokens": 30, "refundedBlocks": 0, "refundedTokens": 0},
+            {"day": day(0), "blocks": 0, "tokens": -30, "refundedBlocks": 2, "refundedTokens": 30},
+            {"day": day(1), "blocks": 2, "tokens": 30, "refundedBlocks": 0, "refundedTokens": 0},
         ]
-        since = (await party.get("/billing/stats", **{"from": TODAY})).json()[role]
+        since = (await party.get("/billing/stats", **{"from": day(0)})).json()[role]
         assert (since["blocks"], since["tokens"], since["refundedTokens"]) == (0, -30, 30)
 
 

@@ -89,7 +89,8 @@ class Viewer:
 
 
 async def connect_viewer(port: int, channel: str) -> Viewer:
-    socket = await connect(f"ws://127.0.0.1:{port}/ws", subprotocols=[Subprotocol("halfminute.v1.json")], proxy=None)
+    address, subprotocols = f"ws://127.0.0.1:{port}/ws", [Subprotocol("halfminute.v1.json")]
+    socket = await connect(address, subprotocols=subprotocols, proxy=None, ping_interval=None)
     return await Viewer(socket, channel).open()
 
 
