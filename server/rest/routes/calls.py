@@ -90,9 +90,9 @@ class HistoryQuery(PeriodPaging, frozen=True, rename="camel"):
     status: Literal["ringing", "active", "paused", "ended"] | None = None
 
 
-@routes.post("/init", status=201, refuses=RING_REFUSALS, takes_key=True, serves_while_draining="none")
+@routes.post("/init", status=201, refuses=RING_REFUSALS, takes_key=True, serves_while_draining="repeats")
 @routes.post(
-    "/initiate", status=201, refuses=RING_REFUSALS, takes_key=True, serves_while_draining="none", retired=INITIATE
+    "/initiate", status=201, refuses=RING_REFUSALS, takes_key=True, serves_while_draining="repeats", retired=INITIATE
 )
 async def init_call(request: Request, body: CallWanted) -> CallRung | Refusal:
     """Ring a creator. Ringing is free; a request with the same key returns the same call.

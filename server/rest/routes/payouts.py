@@ -98,7 +98,7 @@ class StatusPaging(Paging, frozen=True, rename="camel"):
         Code.NOT_A_CREATOR,
         Code.IDEMPOTENCY_CONFLICT,
     ),
-    serves_while_draining="none",
+    serves_while_draining="repeats",
 )
 async def cash_out(request: Request, body: PayoutWanted) -> PayoutBooked | Refusal:
     """Cash out earned tokens, as a creator. Bought and promotional tokens can only be spent.

@@ -23,8 +23,8 @@ def drain(context: Context, monkeypatch: pytest.MonkeyPatch) -> DRAINS:
 def test_each_route_that_begins_something_is_closed() -> None:
     served = {route.path: route.serves_while_draining for route in ROUTES if route.serves_while_draining != "all"}
     assert served == {
-        "/api/calls/init": "none",
-        "/api/calls/initiate": "none",
+        "/api/calls/init": "repeats",
+        "/api/calls/initiate": "repeats",
         "/api/streams": "none",
         "/api/streams/{streamId}/start": "none",
         "/api/streams/{streamId}/tickets": "repeats",
@@ -32,7 +32,7 @@ def test_each_route_that_begins_something_is_closed() -> None:
         "/api/tokens/purchases": "repeats",
         "/api/billing/meter": "none",
         "/api/payments/webhook/stripe": "none",
-        "/api/payouts": "none",
+        "/api/payouts": "repeats",
         "/api/admin/payouts/{payoutId}": "none",
         "/api/admin/credits": "repeats",
         "/api/admin/refunds": "none",
@@ -57,6 +57,11 @@ async def test_a_repeated_ticket_is_answered_and_a_new_one_refused(users: Users,
     await check_repeats(fan, f"/streams/{stream}/tickets", None, drain)
     check(await fan.post(f"/streams/{other}/tickets", key="k"), 422, "IDEMPOTENCY_CONFLICT")
     assert await balance(fan) == 60
+
+
+async def test_a_repeated_call_is_answered_and_a_new_one_refused(users: Users, drain: DRAINS) -> None:
+    creator, fan = await users.online_creator(), await users.fan(100)
+    await check_repeats(fan, "/calls/init", {"creatorId": str(creator.user_id)}, drain)
 
 
 async def test_a_stream_is_neither_announced_nor_started_but_is_ended(users: Users, drain: DRAINS) -> None:
