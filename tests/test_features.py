@@ -18,7 +18,7 @@ def test_the_files_tests_and_routes_of_a_row_exist(row: list[str]) -> None:
     assert files
     assert shown_by(row)
     assert [file for file in files if not (ROOT / file).is_file()] == []
-    assert not_collected(row, TABLE, long=True) == []
+    assert not_collected(row, long=True) == []
     assert set(ROUTE.findall(what)) <= {f"{route.method} {route.path}" for route in ROUTES}
 
 

@@ -1,15 +1,22 @@
-"""Reads the Markdown tables that map requirements to tests, and lists the tests that pytest collects."""
+"""Reads the Markdown tables that map requirements to tests, and lists the tests that there are."""
 
+import ast
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-COLLECT_SECONDS_MAX = 120
 QUOTED = re.compile(r"`([^`]+)`")
 NAMED_TEST = re.compile(r"[a-z_/]+\.py::test_\w+")
+LONG = "pytest.mark.long"
+
+
+class Declared(NamedTuple):
+    """A test function, as `path::name` with the path below tests/, and whether it runs only by `-m long`."""
+
+    name: str
+    long: bool
 
 
 def rows(table: Path) -> list[list[str]]:
@@ -24,18 +31,19 @@ def shown_by(row: list[str]) -> list[str]:
     return QUOTED.findall(row[-1])
 
 
-def not_collected(row: list[str], table: Path, *, long: bool = False) -> list[str]:
-    """Return the tests in the table that pytest does not collect. `long`: collect the long tests, too."""
-    files = frozenset(test.partition("::")[0] for other in rows(table) for test in shown_by(other))
-    return [test for test in shown_by(row) if test not in _collected(files, long)]
+def not_collected(row: list[str], *, long: bool = False) -> list[str]:
+    """Return the tests in the row that pytest does not collect. `long`: those of `-m long` count, too."""
+    collected = {test.name for test in _tests() if long or not test.long}
+    return [test for test in shown_by(row) if test not in collected]
 
 
 @cache
-def _collected(files: frozenset[str], long: bool) -> frozenset[str]:
-    """Return the tests that pytest collects in these files with the project's options, without their parameters."""
-    there = sorted(f"tests/{file}" for file in files if (ROOT / "tests" / file).is_file())
-    words = [sys.executable, "-m", "pytest", "--collect-only", "-q", *(["-m", ""] if long else []), *there]
-    asked = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=COLLECT_SECONDS_MAX, check=False)
-    assert asked.returncode == 0, asked.stdout + asked.stderr
-    lines = [line.removeprefix("tests/").partition("[")[0] for line in asked.stdout.splitlines()]
-    return frozenset(line for line in lines if NAMED_TEST.fullmatch(line))
+def _tests() -> list[Declared]:
+    """Return all test functions, by pytest's naming rules. To let pytest itself collect them takes half a minute."""
+    directory = ROOT / "tests"
+    return [
+        Declared(f"{file.relative_to(directory)}::{node.name}", LONG in map(ast.unparse, node.decorator_list))
+        for file in directory.rglob("test_*.py")
+        for node in ast.parse(file.read_bytes()).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]

@@ -10,6 +10,7 @@ from server.rest.app import ROUTES
 from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 from tests.server.rest.shop import balance
+from tests.server.rest.test_payouts import earner
 
 DRAINS = Callable[[], None]
 
@@ -62,6 +63,14 @@ async def test_a_repeated_ticket_is_answered_and_a_new_one_refused(users: Users,
 async def test_a_repeated_call_is_answered_and_a_new_one_refused(users: Users, drain: DRAINS) -> None:
     creator, fan = await users.online_creator(), await users.fan(100)
     await check_repeats(fan, "/calls/init", {"creatorId": str(creator.user_id)}, drain)
+
+
+async def test_a_repeated_payout_is_answered_and_a_new_one_refused(
+    context: Context, users: Users, drain: DRAINS
+) -> None:
+    creator = await earner(context, users, 2_000)
+    await check_repeats(creator, "/payouts", {"tokens": 1_000}, drain)
+    assert await balance(creator) == 1_000
 
 
 async def test_a_stream_is_neither_announced_nor_started_but_is_ended(users: Users, drain: DRAINS) -> None:

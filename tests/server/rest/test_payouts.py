@@ -96,15 +96,6 @@ async def test_a_payout_takes_the_tokens_and_states_their_value(context: Context
 # Cashable tokens
 
 
-async def test_a_repeated_payout_is_answered_while_the_server_drains(context: Context, users: Users) -> None:
-    creator = await earner(context, users, 100)
-    first = await creator.post("/payouts", {"tokens": 60}, key="k")
-    context.draining = True
-    assert (await creator.post("/payouts", {"tokens": 60}, key="k")).json() == first.json()
-    check(await creator.post("/payouts", {"tokens": 40}, key="new"), 503, "DRAINING")
-    assert await cashable(creator) == 40
-
-
 async def test_only_earned_tokens_can_be_cashed_out(context: Context, users: Users) -> None:
     creator = await earner(context, users, 50)
     await move(context, Kind.PURCHASE, TOKEN_SALES, creator.user_id, 200)
