@@ -20,8 +20,8 @@ class Reliance(NamedTuple):
 def changes(library: str, read_in: Sequence[str], reliances: Sequence[Reliance]) -> list[str]:
     """Compare the installed library with what was read in it; returns one sentence for each difference.
 
-    `read_in` are release series: "0.12" stands for 0.12 and every 0.12.x. Empty: any release that has the names will do,
-    since only tests rely on them.
+    `read_in` are release series: "0.12" stands for 0.12 and every 0.12.x. If empty, any release that has the names
+    will do, since only tests rely on them.
     """
     installed = version(library)
     found = [change for reliance in reliances if (change := _change(library, installed, reliance)) is not None]

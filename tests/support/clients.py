@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 from server.access.tokens import issue_token
 
 SECRET = "only-for-tests-0123456789-0123456789"
-PATIENCE_SECONDS = 20  # how long a test waits for what must come
+PATIENCE_SECONDS = 60  # how long a test waits for what must come
 
 
 def token_of(

@@ -32,14 +32,14 @@ PORTS = range(20_000, 32_000)  # below those that the system gives to clients
 # A free port is bound only later, by another process. So test processes that run side by side draw from disjoint parts.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-COMMAND_SECONDS_MAX = 60.0
-START_SECONDS_MAX = 60.0  # a first start makes a database, on a machine that may be busy
-EXIT_SECONDS_MAX = 30.0
+COMMAND_SECONDS_MAX = 120.0
+START_SECONDS_MAX = 120.0  # a first start makes a database, on a machine that may be busy
+EXIT_SECONDS_MAX = 60.0
 LOOK_SECONDS = 0.01  # between two looks
 
 
 def eventually(
-    holds: Callable[[], object], what: str, seconds: float = 20.0, look_seconds: float = LOOK_SECONDS
+    holds: Callable[[], object], what: str, seconds: float = 60.0, look_seconds: float = LOOK_SECONDS
 ) -> None:
     """Poll until `holds()` is true. Raises AssertionError with `what` after `seconds`."""
     deadline = time.monotonic() + seconds

@@ -1,7 +1,5 @@
 """The bench still works: one small round of it, and its figures."""
 
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,17 +8,15 @@ import pytest
 
 from tests.bench.commits.result import BATCHED, TARGETS, Result, result_of
 from tests.bench.disk import Fsync
+from tests.bench.small_run import small_run
 from tests.bench.turn import Turn
-from tests.support.processes import ROOT, environment
 
-SMALL_RUN_SECONDS = 120  # at most, on a busy machine
 ALWAYS_THERE = {"rooms", "rooms_hot", "copy", "copy_update", "lone", "insert", "asyncpg_c10"}
 
 
 def test_a_small_round_posts_everything_and_saves_its_figures(tmp_path: Path) -> None:
     small = ["--rounds", "1", "--journal-rows", "10000", "--turn-seconds", "0.1", "--peers", "asyncpg"]
-    run = [sys.executable, "-m", "tests.bench.commits", "--quick", "--out", str(tmp_path), *small]
-    subprocess.run(run, check=True, cwd=ROOT, env=environment({}), timeout=SMALL_RUN_SECONDS, capture_output=True)
+    small_run("commits", tmp_path, *small)
     result = msgspec.json.decode((tmp_path / "commits.json").read_bytes(), type=Result)
     assert {turn.contestant for turn in result.runs} >= ALWAYS_THERE
     assert all(turn.postings > 0 and turn.seconds > 0 for turn in result.runs)

@@ -1,8 +1,6 @@
 """The bench still works: one small round of ours and of the limit, and their figures."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,9 +9,8 @@ import pytest
 
 from tests.bench.fanout.ours import EVENT_BYTES, HEAD_BYTES
 from tests.bench.fanout.result import TARGETS, Result, Turn, result_of
-from tests.support.processes import ROOT, environment
+from tests.bench.small_run import small_run
 
-SMALL_RUN_SECONDS = 120  # at most, on a busy machine
 MEMBERS = 100
 
 
@@ -21,8 +18,7 @@ MEMBERS = 100
 def test_a_small_round_reaches_every_member_and_saves_its_figures(tmp_path: Path) -> None:
     small = ["--rounds", "1", "--members", str(MEMBERS), "--turn-seconds", "0.05", "--peers", "ours,mixed,c"]
     small += ["--sessions", "50", "--rooms", "100", "--clock-seconds", "1"]
-    run = [sys.executable, "-m", "tests.bench.fanout", "--quick", "--out", str(tmp_path), *small]
-    subprocess.run(run, check=True, cwd=ROOT, env=environment({}), timeout=SMALL_RUN_SECONDS, capture_output=True)
+    small_run("fanout", tmp_path, *small)
     result = msgspec.json.decode((tmp_path / "fanout.json").read_bytes(), type=Result)
     ways = {(turn.contestant, turn.events_a_write) for turn in result.runs}
     assert ways == {("ours", 1), ("ours", 2), ("ours", 5), ("ours", 10), ("mixed", 1), ("c", 1)}

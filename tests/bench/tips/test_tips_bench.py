@@ -1,7 +1,5 @@
 """The bench still works: one small run of it with calls, and its figures."""
 
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,17 +7,14 @@ import msgspec
 import pytest
 
 from server.loadtest.measures.figures import Spread, spread
+from tests.bench.small_run import small_run
 from tests.bench.tips.result import TARGETS, Result, during, figures_of, sweeps
 from tests.bench.tips.result import Turn as TipTurn
-from tests.support.processes import ROOT, environment
-
-SMALL_RUN_SECONDS = 120  # at most, on a busy machine
 
 
 def test_a_small_run_receives_every_tip_beside_calls_and_saves_its_figures(tmp_path: Path) -> None:
     small = ["--calls", "10", "--turn-seconds", "0.3"]
-    run = [sys.executable, "-m", "tests.bench.tips", "--quick", "--out", str(tmp_path), *small]
-    subprocess.run(run, check=True, cwd=ROOT, env=environment({}), timeout=SMALL_RUN_SECONDS, capture_output=True)
+    small_run("tips", tmp_path, *small)
     result = msgspec.json.decode((tmp_path / "tips.json").read_bytes(), type=Result)
     turns = [(turn.fans, turn.beside) for turn in result.turns]
     assert turns == [(1, "nothing"), (16, "nothing"), (1, "calls"), (16, "calls"), (16, "sweep")]

@@ -16,7 +16,7 @@ from server.broadcast.send_queue import SendQueue, push_to_each
 
 LIMIT = 100_000
 CLOSE_SECONDS = 10.0
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 class Ends(NamedTuple):
