@@ -19,6 +19,7 @@ from server.access.tokens import issue_token
 
 SECRET = "only-for-tests-0123456789-0123456789"
 PATIENCE_SECONDS = 60  # how long a test waits for what must come
+LOOK_SECONDS = 0.2  # between two looks whether the connection is still open
 
 
 def token_of(
@@ -146,10 +147,13 @@ class Phone:
                 return event
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
+            closed = self._reader is not None and not self._reader.is_alive()
             try:
-                event = self._arrived.get(timeout=max(0.01, deadline - time.monotonic()))
+                event = self._arrived.get(timeout=0 if closed else LOOK_SECONDS)
             except queue.Empty:
-                raise AssertionError(f"it did not come; what came: {[e['type'] for e in self.events]}") from None
+                assert not closed, f"closed with {self.close_code}; what came: {[e['type'] for e in self.events]}"
+                assert time.monotonic() < deadline, f"it did not come; what came: {[e['type'] for e in self.events]}"
+                continue
             self.events.append(event)
             if wanted(event):
                 event["_seen"] = True

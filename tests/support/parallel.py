@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 # Many tests wait: for a block of one second, or for another process.
-WORKERS_PER_CORE = 2
+WORKERS_PER_CORE = 3
 WORKERS_MAX = 8  # each has a PostgreSQL
 FILES_MIN = 20  # it takes each process some seconds to import them
 # Made once a run, as it takes half a minute; the other fixtures of a session are made by each process.

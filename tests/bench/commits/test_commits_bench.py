@@ -21,7 +21,7 @@ def test_a_small_round_posts_everything_and_saves_its_figures(tmp_path: Path) ->
     assert {turn.contestant for turn in result.runs} >= ALWAYS_THERE
     assert all(turn.postings > 0 and turn.seconds > 0 for turn in result.runs)
     assert set(result.ratios) == set(TARGETS)
-    assert result.batch_p99_ms > 0 and result.fsync.p50_ms > 0
+    assert result.batch_p99_ms > 0 and result.fsync.p99_ms > 0
     assert ElementTree.parse(tmp_path / "commits.svg").getroot().tag.endswith("svg")
 
 
