@@ -129,7 +129,7 @@ async def _watch_client_pool(plan: Plan, server: Server) -> Observed:
     observed = Observed()
     async with trio.open_nursery() as nursery:
         pool = await nursery.start(start_client_pool)
-        await pool.stdin.send_all(msgspec.json.encode(plan))
+        await pool.stdin.send_all(msgspec.json.encode(plan) + b"\n")
         await pool.stdin.aclose()
         async for line in read_lines(pool.stdout):
             message = msgspec.json.decode(line, type=Milestone | Report)

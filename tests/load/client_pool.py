@@ -36,7 +36,7 @@ class Plan(msgspec.Struct, frozen=True):
     jwt_secret: str
     pairs: list[tuple[UUID, UUID]]  # fan, creator
     ramp_seconds: float
-    call_seconds: float
+    call_seconds: float  # at most: a line on standard input ends it, and the time below
     align_seconds: int = 0  # the length of a block, if all blocks are to fall due at the same moment after the calls …
     aligned_seconds: float = 0  # … and how long the calls last then
 
@@ -183,12 +183,12 @@ class ClientPool:
             _write(Milestone("ringing"))
             await self._ring_everybody()
             _write(Milestone("up"))
-            await trio.sleep(self._plan.call_seconds)
+            await _hold(self._plan.call_seconds)
             if self._plan.align_seconds:
                 _write(Milestone("aligning"))
                 await self._align()
                 _write(Milestone("aligned"))
-                await trio.sleep(self._plan.aligned_seconds)
+                await _hold(self._plan.aligned_seconds)
             _write(Milestone("over"))
             await self._hang_up_everybody()
             _write(Milestone("ended"))
@@ -259,11 +259,18 @@ class ClientPool:
 
 
 async def main() -> None:
-    """Run the plan on standard input."""
-    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    """Run the plan in the first line of standard input."""
+    plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=Plan)
     address = f"http://127.0.0.1:{plan.http_port}/api"
     async with httpx.AsyncClient(base_url=address, timeout=ANSWER_SECONDS, verify=False) as http:
         _write(await ClientPool(plan, http).run())
+
+
+async def _hold(seconds: float) -> None:
+    """Wait so long, or until the next line of standard input."""
+    with trio.move_on_after(seconds):
+        if not await trio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
+            await trio.sleep_forever()  # it is closed
 
 
 def _moment(text: str | None) -> float | None:

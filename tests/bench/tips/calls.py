@@ -14,7 +14,7 @@ from tests.load import client_pool
 from tests.load.client_pool import Milestone, Phase, Report
 from tests.load.setup import Server, add_users, read_lines, start_client_pool
 
-SPARE_SECONDS = 4.0  # of the calls, after the last turn
+SPARE_SECONDS = 60.0  # of the calls, after the last turn: at most
 PHASE_SECONDS_MAX = 600.0  # ten thousand sessions and five thousand calls take a minute each on an idle machine
 
 
@@ -45,7 +45,8 @@ class Times(Protocol):
 class Calls:
     """Calls under way in another process."""
 
-    def __init__(self) -> None:
+    def __init__(self, stdin: trio.abc.SendStream) -> None:
+        self._stdin = stdin
         self._reached: dict[Phase, trio.Event] = {}
         self._report = Report([])
 
@@ -53,9 +54,11 @@ class Calls:
         with trio.fail_after(PHASE_SECONDS_MAX):
             await self._event(phase).wait()
 
-    def not_yet(self, phase: Phase) -> None:
-        """Assert that the calls have not reached the phase, so that all turns so far were measured before it."""
+    async def go_on_to(self, phase: Phase) -> None:
+        """End the present phase. Raises AssertionError if it has ended before, so that it lacked some of the turns."""
         assert not self._event(phase).is_set(), f"{phase} began before the turns were over"
+        await self._stdin.send_all(b"\n")
+        await self.reached(phase)
 
     async def end(self) -> list[PostedBlock]:
         """Return every block whose lateness is known. Raises AssertionError if a call received an unexpected event."""
@@ -98,10 +101,9 @@ async def hold_calls(server: Server, postgres: Postgres, count: int, times: Time
         align_seconds=times.block_seconds,
         aligned_seconds=times.sweep_seconds + SPARE_SECONDS,
     )
-    calls = Calls()
     async with trio.open_nursery() as nursery:
         process = await nursery.start(start_client_pool)
-        await process.stdin.send_all(msgspec.json.encode(plan))
-        await process.stdin.aclose()
+        await process.stdin.send_all(msgspec.json.encode(plan) + b"\n")
+        calls = Calls(process.stdin)
         nursery.start_soon(calls.follow, process.stdout)
         yield calls

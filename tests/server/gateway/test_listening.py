@@ -60,7 +60,7 @@ def test_localhost_answers_in_both_families_on_the_ports_of_its_greeting(greeted
     web, websocket = greeted
     assert web.startswith("http://localhost:")
     for host in ("127.0.0.1", "[::1]", "localhost"):
-        assert httpx.get(f"{web.replace('localhost', host)}/readyz", verify=False).status_code == 200
+        assert httpx.get(f"{web.replace('localhost', host)}/readyz", timeout=60, verify=False).status_code == 200
         with connect(websocket.replace("localhost", host), proxy=None):
             pass
 
@@ -72,8 +72,8 @@ def test_an_ipv6_address_is_greeted_in_brackets_and_works_as_printed(
 ) -> None:
     web, websocket = greeted
     assert re.fullmatch(r"http://\[::1\]:\d+", web)
-    assert httpx.get(f"{web}/readyz", verify=False).status_code == 200
-    url = httpx.get(f"{web}/api/config", verify=False).json()["websocketUrl"]
+    assert httpx.get(f"{web}/readyz", timeout=60, verify=False).status_code == 200
+    url = httpx.get(f"{web}/api/config", timeout=60, verify=False).json()["websocketUrl"]
     assert url == websocket
     with connect(url, proxy=None):
         pass

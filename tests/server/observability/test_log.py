@@ -123,7 +123,7 @@ def _ask_wrongly(server: ServerProcess, web: httpx.Client, token: str) -> None:
     assert web.post("/calls/init", content=token.encode()).status_code == 400
     address = f"http://127.0.0.1:{server.websocket_port}/ws"
     headers = {"Authorization": f"Bearer {token}"}
-    assert httpx.get(address, params={"token": token}, headers=headers, verify=False).status_code == 426
+    assert httpx.get(address, params={"token": token}, headers=headers, timeout=60, verify=False).status_code == 426
 
 
 def _sweep(web: httpx.Client) -> None:

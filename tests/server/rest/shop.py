@@ -12,6 +12,7 @@ from server.config.settings import Settings
 from server.context import Context
 from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, Users, users_of
+from tests.support.clients import PATIENCE_SECONDS
 from tests.support.servers import SECRETS, running_server, with_section
 from tests.support.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET, StripeStandIn, signature, stripe_stand_in
 
@@ -62,7 +63,9 @@ async def open_shop(dsn: str, **calls: Any) -> AsyncIterator[Shop]:
     """Run such a server, with blocks of 30 s unless the settings of calls say otherwise."""
     with stripe_stand_in() as stripe:
         async with running_server(dsn, selling(stripe, **calls), SELLING) as context, users_of(context) as users:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}", verify=False) as web:
+            async with httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{context.http_port}", timeout=PATIENCE_SECONDS, verify=False
+            ) as web:
                 yield Shop(context, users, stripe, web)
 
 

@@ -14,6 +14,7 @@ from server.money.payments.demo import Demo, demo_url
 from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, balance, open_shop
+from tests.support.clients import PATIENCE_SECONDS
 from tests.support.processes import ServerProcess
 
 
@@ -75,5 +76,5 @@ def test_serve_demo_sells_tokens(data_dir: Path) -> None:
         token = issue_token(server.jwt_secret(), FANS[0].user_id, role=None, ttl_seconds=60, now=time.time())
         bought = server.post("/api/tokens/purchases", token, {"packId": "small"})
         assert bought.status_code == 201, bought.text
-        assert httpx.post(bought.json()["checkoutUrl"], verify=False).status_code == 200
+        assert httpx.post(bought.json()["checkoutUrl"], timeout=PATIENCE_SECONDS, verify=False).status_code == 200
         assert server.get("/api/wallet", token).json()["balance"] == FAN_TOKENS + 100

@@ -17,6 +17,7 @@ from server.rest.openapi.document import openapi, openapi_json
 from server.rest.openapi.problems import codes_of
 from server.rest.route import Needs, Route
 from tests.server.rest.conftest import Users
+from tests.support.clients import PATIENCE_SECONDS
 from tests.support.json_schema import Json, resolve
 from tests.support.openapi import misfits, read_document
 from tests.support.servers import running_server
@@ -177,7 +178,9 @@ async def test_the_document_is_built_before_the_first_request(dsn: str) -> None:
     openapi_json.cache_clear()
     async with (
         running_server(dsn) as context,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}", verify=False) as web,
+        httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{context.http_port}", timeout=PATIENCE_SECONDS, verify=False
+        ) as web,
     ):
         assert (await web.get("/healthz")).status_code == 200
         built = openapi_json.cache_info().misses
