@@ -24,7 +24,7 @@ HEALTH_PATH = b"/healthz"
 
 
 class Offer(NamedTuple):
-    """What the client asks for in a handshake that was accepted.
+    """The choices of the client in a handshake that was accepted.
 
     `subprotocol` is None if the client named none; it then gets JSON. `authorization` is the header's value.
     `exempt` states that the client's network is exempt from rate limits.

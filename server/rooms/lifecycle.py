@@ -46,7 +46,7 @@ PastT = TypeVar("PastT")  # what the rules of a kind need beside the stored reco
 
 
 class RoomKind(Protocol[StoredT, PastT]):
-    """What differs between calls and streams. Its coroutines wait while the database is out of reach."""
+    """The adapter of one kind of room. Its coroutines wait while the database is out of reach."""
 
     async def find(self, room_id: RoomId) -> StoredT | None:
         """Read the stored call or stream, live or ended; None if there is none with this id."""

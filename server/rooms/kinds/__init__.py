@@ -1,4 +1,4 @@
-"""What differs between calls and streams in the life of a room: one adapter each for `server.rooms.lifecycle`.
+"""The adapters of `server.rooms.lifecycle`, one a kind: the differences between calls and streams.
 
 Imports `server.rooms`, `server.money` and what is below them.
 """

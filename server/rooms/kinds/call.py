@@ -1,4 +1,4 @@
-"""What is special to calls in the life of a room: their rows, their rules, and the end that both parties receive."""
+"""The adapter of calls: their rows, their rules, and the end that both parties receive."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""What is special to streams in the life of a room: their rows, rules and meters, and the end of both audiences."""
+"""The adapter of streams: their rows, rules and meters, and the end that both audiences receive."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
