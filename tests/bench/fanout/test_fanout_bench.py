@@ -14,7 +14,7 @@ from tests.bench.small_run import small_run
 MEMBERS = 100
 
 
-@pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc")), reason="no C compiler, so nobody who counts")
+@pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc")), reason="no C compiler to build its programs")
 def test_a_small_round_reaches_every_member_and_saves_its_figures(tmp_path: Path) -> None:
     small = ["--rounds", "1", "--members", str(MEMBERS), "--turn-seconds", "0.05", "--peers", "ours,mixed,c"]
     small += ["--sessions", "50", "--rooms", "100", "--clock-seconds", "1"]
