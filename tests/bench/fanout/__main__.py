@@ -30,7 +30,7 @@ from tests.load.costs import raise_file_limit
 EVENTS_MIN = 4
 EVENTS_MAX = 1000  # of 200 bytes: far below what a send queue holds for a slow reader
 SPARE_FILES = 100  # that a server has open beside its members' sockets
-TOGETHER = (2, 5, 10)  # of ours: events per write
+TOGETHER = (2, 5, 10)  # events per write; halfminute only
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -1,9 +1,9 @@
-"""One room of ours in a process: real listener, outboxes, handshakes and fan-out, with members that are only counted.
+"""Serves one halfminute room: the real listener, handshakes, send queues and fan-out, with members that only receive.
 
-`python -m tests.bench.fanout.ours [mixed] PORT`; mixed: every other member speaks MessagePack. "EVENTS
-EVENTS_A_WRITE\\n" on standard input: publish so many, so many between two flushes; answered by when it began. "…
-watched\\n": then also by how late blocks of another room were meanwhile, at the 99th percentile and at most, in
-milliseconds.
+`python -m tests.bench.fanout.ours [mixed] PORT`; with `mixed` every other member speaks MessagePack. The line "EVENTS
+EVENTS_A_WRITE" on standard input publishes that many events, EVENTS_A_WRITE of them between two flushes; the answer is
+the time at which it began. After "EVENTS EVENTS_A_WRITE watched" a second line says how late the blocks of another room
+were meanwhile, in milliseconds: the 99th percentile and the maximum.
 """
 
 import socket

@@ -109,7 +109,7 @@ class OpenRoom:
         )
 
     async def delay(self, events: int) -> Delay:
-        """Return how late blocks of another room of ours are during a broadcast."""
+        """Return how late the blocks of another halfminute room are during a broadcast."""
         await self._drainer.write(str(events))
         await self._drainer.read("READY", TURN_SECONDS_MAX)
         await self._server.write(f"{events} 1 {WATCHED}")

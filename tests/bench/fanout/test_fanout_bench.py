@@ -1,4 +1,4 @@
-"""The bench still works: one small round of ours and of the limit, and their figures."""
+"""The bench still works: one small round of halfminute and of the C loop gives all figures."""
 
 import shutil
 from pathlib import Path

@@ -22,7 +22,7 @@ PAGE = Path(__file__).with_suffix(".md")
 
 class Frame(NamedTuple):
     function: str
-    module: str  # of ours: its path
+    module: str  # the path of a halfminute module
     package: str  # "halfminute", a library's name, or nothing for Python's own
 
     @property

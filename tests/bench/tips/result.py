@@ -23,7 +23,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     tips: int
     tips_per_second: float
     round_trip_ms: Spread
-    sweep_ms: Spread  # the same, of tips that were sent during a sweep
+    sweep_ms: Spread  # the same, of tips that were under way during a sweep
     deliveries: int
     blocks: int
     block_late_ms: Spread  # from due to booked, by the server's own clock
@@ -87,8 +87,10 @@ def _latest_ms(turns: Sequence[Turn], beside: Beside) -> float | None:
 
 
 def during(trips: Iterable[tuple[float, float]], windows: Sequence[tuple[float, float]]) -> Spread:
-    """Return, of pairs (sent at, milliseconds), those that were sent within a window."""
-    return spread(ms for sent_at, ms in trips if any(begin <= sent_at < end for begin, end in windows))
+    """Return, of pairs (sent at, milliseconds), those that were under way within a window."""
+    return spread(
+        ms for sent_at, ms in trips if any(begin < sent_at + ms / 1000 and sent_at < end for begin, end in windows)
+    )
 
 
 def sweeps(blocks: Iterable[tuple[float, float]], crowded: int) -> list[tuple[float, float]]:

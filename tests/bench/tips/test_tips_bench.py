@@ -33,9 +33,9 @@ def test_a_sweep_lasts_from_the_first_due_to_the_last_booked() -> None:
     assert sweeps([], crowded=1) == []
 
 
-def test_only_tips_that_were_sent_within_a_sweep_are_of_it() -> None:
-    trips = [(9.9, 5.0), (10.0, 7.0), (10.8, 9.0), (10.9, 11.0)]
-    assert during(trips, [(10.0, 10.9)]) == spread([7.0, 9.0])
+def test_only_tips_that_were_under_way_during_a_sweep_are_of_it() -> None:
+    trips = [(9.9, 5.0), (9.9, 150.0), (10.8, 9.0), (10.9, 11.0)]
+    assert during(trips, [(10.0, 10.9)]) == spread([150.0, 9.0])
     assert during(trips, []) == Spread(0)
 
 
