@@ -42,7 +42,7 @@ class Call:
         record: CallRecord,
         restarted_at: Instant | None = None,
         room_rules: RoomRules | None = None,
-        tips: Iterable[m.PastTip] = (),
+        tips: Iterable[m.HistoryTip] = (),
     ) -> None:
         """Start a call that rings, or continue one from its record.
 

@@ -12,7 +12,7 @@ from domain.call.record import CallFacts, CallRecord, CallRules, CallView, Statu
 from domain.call.setup import CallSetup
 from domain.ids import block_key
 from domain.instant import Instant
-from domain.protocol.events import PastTip
+from domain.protocol.events import HistoryTip
 from domain.refusals import Code, Refusal
 from domain.room.chat import ChatAndTips, RoomRef
 from domain.room.effects import Effect, Save
@@ -36,7 +36,7 @@ class CallState:
         record: CallRecord,
         restarted_at: Instant | None,
         room_rules: RoomRules,
-        tips: Iterable[PastTip],
+        tips: Iterable[HistoryTip],
     ) -> None:
         self.facts, self.rules, self.meter = facts, rules, meter
         self.events = CallEvents(facts, meter)

@@ -292,7 +292,7 @@ class StreamEnded(SequencedEvent, frozen=True, kw_only=True, tag="stream:ended")
     reason: str
 
 
-class PastTip(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="tip:new"):
+class HistoryTip(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="tip:new"):
     """A tip from the history of the room, to a member who joins."""
 
     at: str
@@ -302,7 +302,7 @@ class PastTip(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fie
     message: str | None
 
 
-class PastChat(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="chat:new"):
+class HistoryChat(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="chat:new"):
     """A chat message from the history of the room, to a member who joins."""
 
     at: str

@@ -53,7 +53,7 @@ class ChatAndTips:
         members: Members,
         publish: Callable[..., Publish],
         rules: RoomRules,
-        tips: Iterable[m.PastTip] = (),
+        tips: Iterable[m.HistoryTip] = (),
         muted: Iterable[UserId] = (),
         hidden: Iterable[UserId] = (),
         clock_stands: Callable[[MemberId], bool] = lambda _: False,
@@ -70,7 +70,7 @@ class ChatAndTips:
         self._chat_of: TokenBuckets[UserId] = TokenBuckets(Rate(rules.user_chat_per_second, rules.user_chat_burst))
         self._signals = Signals(room_ref.channel, room_ref.creator_id, members, rules, clock_stands)
         self._under_way: deque[TipUnderWay] = deque()
-        self._recent: deque[m.PastTip | m.PastChat] = deque(tips, maxlen=rules.recent_events)
+        self._recent: deque[m.HistoryTip | m.HistoryChat] = deque(tips, maxlen=rules.recent_events)
         self.overlays = Overlays(room_ref.channel, room_ref.epoch, room_ref.creator_id, rules)
         self.muted = set(muted)
         self.hidden = {*hidden, *self.muted}  # users whose messages are left out of the history
@@ -80,7 +80,7 @@ class ChatAndTips:
         """Whether some tip has no receipt yet."""
         return bool(self._under_way)
 
-    def recent(self) -> list[m.PastTip | m.PastChat]:
+    def recent(self) -> list[m.HistoryTip | m.HistoryChat]:
         """Return the latest tips and chat messages, oldest first, as history for a new member."""
         return list(self._recent)
 
@@ -107,7 +107,7 @@ class ChatAndTips:
         """
         if refusal is not None:
             return [Answer(given.reply, refusal)]
-        recent = [past for past in self._recent if isinstance(past, m.PastTip)]
+        recent = [past for past in self._recent if isinstance(past, m.HistoryTip)]
         return self.overlays.join(given, room, recent, {tip.posting.ref_id for tip in self._under_way})
 
     def take(self, action: RoomAction, refusal: Refusal | None, at: Instant) -> list[Effect]:
@@ -178,7 +178,7 @@ class ChatAndTips:
             "amount_tokens": tip.posting.tokens,
             "message": None if silenced else tip.posting.memo,
         }
-        self._recent.append(m.PastTip(at=rfc3339(at), **fields))
+        self._recent.append(m.HistoryTip(at=rfc3339(at), **fields))
         return [self._publish(m.TipNew, at, **fields), self.overlays.publish(m.TipNew, at, **fields)]
 
     # Chat
@@ -187,7 +187,7 @@ class ChatAndTips:
         refusal = self._refuse_chat(UserId(action.person.user_id), text, at)
         if refusal is not None:
             return [Answer(action.reply, refusal)]
-        self._recent.append(m.PastChat(at=rfc3339(at), from_=action.person, text=text))
+        self._recent.append(m.HistoryChat(at=rfc3339(at), from_=action.person, text=text))
         return [self._publish(m.ChatNew, at, from_=action.person, text=text), Answer(action.reply, {})]
 
     def _refuse_chat(self, user_id: UserId, text: str, at: Instant) -> Refusal | None:
@@ -203,5 +203,5 @@ class ChatAndTips:
         return None
 
 
-def _without_words(past: m.PastTip | m.PastChat) -> m.PastTip | None:
-    return msgspec.structs.replace(past, message=None) if isinstance(past, m.PastTip) else None
+def _without_words(past: m.HistoryTip | m.HistoryChat) -> m.HistoryTip | None:
+    return msgspec.structs.replace(past, message=None) if isinstance(past, m.HistoryTip) else None

@@ -10,7 +10,7 @@ from domain.billing.posting import Posting, Receipt
 from domain.ids import MemberId, UserId
 from domain.instant import Instant
 from domain.protocol.commands import CallCommand, MemberCommand
-from domain.protocol.events import PastTip, Person
+from domain.protocol.events import HistoryTip, Person
 
 
 class Reply(Protocol):
@@ -71,7 +71,7 @@ class OverlayJoined(msgspec.Struct, frozen=True):
 
     member_id: MemberId
     creator_id: UserId
-    missed: tuple[PastTip, ...]
+    missed: tuple[HistoryTip, ...]
     asked_at: Instant
     reply: Reply
 

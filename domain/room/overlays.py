@@ -27,7 +27,11 @@ class Overlays:
         return self._sequence.publish(kind, at, **fields)
 
     def join(
-        self, given: OverlayJoined, room: dict[str, Any], recent: Iterable[m.PastTip], coming: Collection[UUID | None]
+        self,
+        given: OverlayJoined,
+        room: dict[str, Any],
+        recent: Iterable[m.HistoryTip],
+        coming: Collection[UUID | None],
     ) -> list[Effect]:
         """Admit an overlay of the room's creator, or refuse it.
 

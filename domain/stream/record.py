@@ -10,7 +10,7 @@ from domain.billing.block import BlockPrice
 from domain.billing.meter import SetBack
 from domain.ids import RoomId, UserId
 from domain.instant import Duration, Instant, rfc3339, rfc3339_or_none
-from domain.protocol.events import PastTip, Person
+from domain.protocol.events import HistoryTip, Person
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 StreamType = Literal["public", "private"]
@@ -73,7 +73,7 @@ class StreamHistory(NamedTuple):
     tickets: Mapping[UserId, UUID] = {}  # reason: nobody writes to it
     blocked: Iterable[UserId] = ()
     earned: int = 0  # tokens of all blocks so far
-    tips: Iterable[PastTip] = ()
+    tips: Iterable[HistoryTip] = ()
 
 
 class StreamView(msgspec.Struct, frozen=True, rename="camel"):

@@ -15,7 +15,14 @@ from server.loadtest.client.reconnect import NOT_CONNECTED
 from server.loadtest.concurrency import each
 from server.loadtest.measures.figures import LoadCounts, Result, Sample, curve, spread
 from server.loadtest.measures.plan import LoadRefused, Plan, check_target
-from server.loadtest.measures.stopwatch import Reading, measure_own_lateness, memory_mib, raise_file_limit, read, sample
+from server.loadtest.measures.stopwatch import (
+    Snapshot,
+    measure_own_lateness,
+    memory_mib,
+    raise_file_limit,
+    read,
+    sample,
+)
 from server.loadtest.rest import RequestRefused, RestClient
 from server.loadtest.rooms import CallRoom, LoadRoom, StreamRoom, missing, positions
 from server.loadtest.traffic import Traffic
@@ -160,7 +167,7 @@ class LoadRun:
         else:
             self._open_rooms.append(room)
 
-    async def _run_traffic(self) -> Reading:
+    async def _run_traffic(self) -> Snapshot:
         """Send the planned traffic and sample its figures; return the counts of this phase alone."""
         gc.freeze()  # present objects live to the end; collecting them again would only add delays
         del self.counts.own_lateness[:]
@@ -186,7 +193,7 @@ class LoadRun:
     def _is_incomplete(self) -> bool:
         return any(missing(room) or any(fan.unheard_tips for fan in room.fans) for room in self._open_rooms)
 
-    def _result(self, connects_per_second: float, traffic_reading: Reading) -> Result:
+    def _result(self, connects_per_second: float, traffic_reading: Snapshot) -> Result:
         counts = self.counts
         read_positions = [position for room in self._open_rooms for position in positions(room)]
         return Result(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from quart import Request
 from werkzeug.exceptions import MethodNotAllowed
 
-from server.rest.responses import Answer, no_content
+from server.rest.responses import BufferedResponse, no_content
 
 KEPT_SECONDS = 600  # for which a browser caches a preflight answer
 ASKED_WITH = "Authorization, Content-Type, Idempotency-Key, Traceparent"  # request headers that scripts may set
@@ -18,7 +18,7 @@ READABLE = (
 )
 
 
-def preflight(request: Request, origins: Sequence[str]) -> Answer | None:
+def preflight(request: Request, origins: Sequence[str]) -> BufferedResponse | None:
     """Answer a preflight request of an allowed origin; return None for any other request.
 
     A preflight is an OPTIONS request that Quart has refused, since no route serves OPTIONS. The refusal knows the

@@ -16,10 +16,10 @@ from server.access.tokens import TokenRefused
 from server.context import Context
 from server.rest.background_tasks import BackgroundTasks
 from server.rest.cors import cross_origin, preflight
-from server.rest.http.client_address import CLIENT, Client
+from server.rest.http.client_address import CLIENT, ClientAddress
 from server.rest.query import decode_query
 from server.rest.request import Request, read_key, request_id
-from server.rest.responses import Answer, answered, challenge, refusal_of, refused
+from server.rest.responses import BufferedResponse, answered, challenge, refusal_of, refused
 from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body, require_json
 from server.sessions import bans
@@ -47,7 +47,7 @@ class Dispatch:
         self._background_tasks = background_tasks
         self._limits = {route.endpoint: route.limit for route in routes}
 
-    async def begin(self) -> Answer | None:
+    async def begin(self) -> BufferedResponse | None:
         """Start a request: give it an id, count it under its address's limit, and answer a CORS preflight.
 
         Runs for unknown paths as well. Returns an answer if the request ends here, else None.
@@ -58,7 +58,7 @@ class Dispatch:
         bind_contextvars(request_id=g.request_id)  # in every log line of this request and of the tasks that it starts
         g.headers = {}
         g.taken = []
-        client: Client = incoming.scope[CLIENT]  # type: ignore[literal-required]  # reason: the server adds this key
+        client: ClientAddress = incoming.scope[CLIENT]  # type: ignore[literal-required]  # reason: the server adds this key
         g.address, g.exempt = client.limited_as, client.exempt
         limit = self._limits.get(incoming.endpoint or "", "address")
         limited = None if limit == "proof" else await self._count(limit, g.address)
@@ -66,10 +66,10 @@ class Dispatch:
             return refused(limited, g.request_id)
         return preflight(incoming, self._context.settings.http.allowed_origins)
 
-    def view_of(self, route: Route) -> Callable[..., Awaitable[Answer]]:
+    def view_of(self, route: Route) -> Callable[..., Awaitable[BufferedResponse]]:
         """Return the Quart view of a route."""
 
-        async def view(**path: Any) -> Answer:
+        async def view(**path: Any) -> BufferedResponse:
             if route.retired is not None:
                 g.headers.update(route.retired.headers)
             # Read the body even if the route takes none: answering before its end would break the connection.
@@ -89,7 +89,7 @@ class Dispatch:
 
         return view
 
-    async def finish(self, response: Answer) -> Answer:
+    async def finish(self, response: BufferedResponse) -> BufferedResponse:
         """Add the headers that every answer has, and log it."""
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
@@ -101,7 +101,7 @@ class Dispatch:
         log.info("http.answered", method=incoming.method, rule=_rule(), status=response.status_code, ms=took)
         return response
 
-    async def fail(self, error: Exception) -> Answer:
+    async def fail(self, error: Exception) -> BufferedResponse:
         """Convert an exception to an error answer.
 
         An unexpected exception is logged with its traceback and answered INTERNAL without details.

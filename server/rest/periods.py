@@ -39,7 +39,7 @@ class DayPeriod(msgspec.Struct, frozen=True, rename="camel"):
     tz: ZoneName = UTC_NAME
 
 
-class Span(NamedTuple):
+class DateRange(NamedTuple):
     """A half-open period as instants in UTC, and its time zone; None is unbounded."""
 
     since: datetime | None
@@ -47,7 +47,7 @@ class Span(NamedTuple):
     zone: ZoneInfo
 
 
-async def span_of(period: DayPeriod, zones: TimeZones) -> Span:
+async def range_of(period: DayPeriod, zones: TimeZones) -> DateRange:
     """Convert a period's texts to instants, with dates read as midnight in its time zone.
 
     Raises InvalidRequest for an unknown zone or for a text that is neither a date nor an instant; StorageUnavailable.
@@ -61,7 +61,7 @@ async def span_of(period: DayPeriod, zones: TimeZones) -> Span:
         None if text is None else _moment(name, text, zone)
         for name, text in (("from", period.since), ("to", period.until))
     )
-    return Span(since, until, zone)
+    return DateRange(since, until, zone)
 
 
 def _moment(name: str, text: str, zone: ZoneInfo) -> datetime:

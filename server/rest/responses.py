@@ -45,7 +45,7 @@ class Plain(NamedTuple):
     content_type: str
 
 
-class Answer(TrioResponse):
+class BufferedResponse(TrioResponse):
     """A response whose body is in memory. It is the only kind that may leave the server.
 
     Quart's own `Response` iterates over any other body, also over that of a response without one, in asyncio's
@@ -57,27 +57,27 @@ class Answer(TrioResponse):
         super().__init__(body, status, content_type=content_type)
 
 
-def no_content() -> Answer:
+def no_content() -> BufferedResponse:
     """Return a 204 without Content-Length and Content-Type (RFC 9110 §8.6 and §8.3)."""
-    answer = Answer(b"", 204, "")
+    answer = BufferedResponse(b"", 204, "")
     del answer.headers["Content-Length"], answer.headers["Content-Type"]
     return answer
 
 
-def answered(result: Any, status: int) -> Answer:
+def answered(result: Any, status: int) -> BufferedResponse:
     """Return the response of a handler's result: a `Plain` as it is, anything else as JSON."""
     if isinstance(result, Plain):
-        return Answer(result.body, status, result.content_type)
-    return Answer(_encode(result), status, "application/json")
+        return BufferedResponse(result.body, status, result.content_type)
+    return BufferedResponse(_encode(result), status, "application/json")
 
 
-def refused(refusal: Refusal, request_id: str) -> Answer:
+def refused(refusal: Refusal, request_id: str) -> BufferedResponse:
     """Return the problem document (RFC 9457) of a refusal, with the fields of older clients on its top level.
 
     Adds `Retry-After` where the refusal or its code has a wait. `request_id` finds the request in the log.
     """
     fields = {"type": "about:blank", **problem(refusal), "requestId": request_id}
-    response = Answer(_encode(fields), refusal.code.status, "application/problem+json")
+    response = BufferedResponse(_encode(fields), refusal.code.status, "application/problem+json")
     wait = refusal.details.get("retryAfterSeconds", RETRY_AFTER_SECONDS.get(refusal.code))
     if wait is not None:
         response.headers["Retry-After"] = str(wait)

@@ -17,8 +17,8 @@ Verify = Callable[[Request], Refusal | None]
 
 JSON = "application/json"
 
-# The requests that a route serves while the server drains; any other is refused with DRAINING. `repeats` are requests
-# whose idempotency key was used before: they begin nothing new, and are answered as always.
+# The requests that a route serves while the server drains; any other is refused with DRAINING. A request repeats one
+# if its idempotency key was used before: it begins nothing new, and is answered as always.
 Serves = Literal["all", "repeats", "none"]
 
 # The rate limit that counts a request before its handler runs: that of its address, or the separate one of probes.

@@ -42,7 +42,7 @@ class Stored(Protocol):
 
 
 StoredT = TypeVar("StoredT", bound=Stored)
-PastT = TypeVar("PastT")  # what the rules of a kind need beside the stored record, such as recent tips
+PastT = TypeVar("PastT")  # read beside the stored record, such as recent tips
 
 
 class RoomKind(Protocol[StoredT, PastT]):

@@ -60,35 +60,37 @@ class EntryFilter(msgspec.Struct, frozen=True):
         return list(Kind) if self.kind is None else [self.kind]
 
 
-class Span(NamedTuple):
+class NumberRange(NamedTuple):
     """A range of entry numbers of one wallet: above `low`, up to and including `high`."""
 
     low: int
     high: int
 
-    def within(self, other: "Span") -> "Span":
-        """Return the intersection with another span, which may be empty."""
+    def within(self, other: "NumberRange") -> "NumberRange":
+        """Return the intersection with another range, which may be empty."""
         low = max(self.low, other.low)
-        return Span(low, max(low, min(self.high, other.high)))
+        return NumberRange(low, max(low, min(self.high, other.high)))
 
-    def before(self, cursor: str | None) -> "Span":
+    def before(self, cursor: str | None) -> "NumberRange":
         """Return the part that follows the page whose last entry the cursor names, newest first. Raises BadCursor."""
-        return self if cursor is None else self.within(Span(0, _cursor(cursor) - 1))
+        return self if cursor is None else self.within(NumberRange(0, _cursor(cursor) - 1))
 
 
 async def statement(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> Paged[Entry]:
     """Return a page of a wallet's entries, newest first, of all rooms. Raises BadCursor, StorageUnavailable."""
     assert wanted.room_id is None, "the blocks of one room are read by storage/rooms/block_entries.py"
-    span = await find_span(postgres, user_id, wanted.since, wanted.until)
+    span = await find_range(postgres, user_id, wanted.since, wanted.until)
     if wanted.kind is None and wanted.side is None:
         return await _window(postgres, user_id, wanted, span, page)
     return await search(postgres, user_id, wanted, span, page)
 
 
-async def find_span(postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None) -> Span:
-    """Return the span of the entries that are in the wallet now and were booked in the period.
+async def find_range(
+    postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None
+) -> NumberRange:
+    """Return the range of the entries that are in the wallet now and were booked in the period.
 
-    Entries that are booked later are outside of the span, so that they do not shift its pages. The span is empty if
+    Entries that are booked later are outside of the range, so that they do not shift its pages. The range is empty if
     there is no such wallet. Raises StorageUnavailable.
     """
     # Convert both dates into entry numbers.
@@ -101,26 +103,32 @@ async def find_span(postgres: Postgres, user_id: UserId, since: datetime | None,
         since,
         until,
     )
-    return Span(0, 0) if row is None else Span(row["low"], max(row["low"], row["high"]))
+    return NumberRange(0, 0) if row is None else NumberRange(row["low"], max(row["low"], row["high"]))
 
 
-async def _window(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> Paged[Entry]:
-    """Return a page of all entries of a span: without a filter numbers have no gap, so the page is a range of them."""
+async def _window(
+    postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: NumberRange, page: Page
+) -> Paged[Entry]:
+    """Return a page of all entries of a range: without a filter numbers have no gap, so the page is a range of them."""
     rest = span.before(page.before)
-    shown = rest.within(Span(rest.high - page.offset - page.limit, rest.high - page.offset))
+    shown = rest.within(NumberRange(rest.high - page.offset - page.limit, rest.high - page.offset))
     rows = await _rows(postgres, user_id, wanted, shown)
     return entry_page(rows, span.high - span.low, has_more=shown.low > rest.low)
 
 
-async def search(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> Paged[Entry]:
-    """Return a page of the matching entries of a span, newest first. Raises BadCursor, StorageUnavailable."""
+async def search(
+    postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: NumberRange, page: Page
+) -> Paged[Entry]:
+    """Return a page of the matching entries of a range, newest first. Raises BadCursor, StorageUnavailable."""
     numbers = await _numbers(postgres, user_id, wanted, span.before(page.before), page)
     shown = numbers[: page.limit]
-    rows = await _rows(postgres, user_id, wanted, Span(shown[-1] - 1, shown[0])) if shown else []
+    rows = await _rows(postgres, user_id, wanted, NumberRange(shown[-1] - 1, shown[0])) if shown else []
     return entry_page(rows, await _count(postgres, user_id, wanted, span), has_more=len(numbers) > page.limit)
 
 
-async def _numbers(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> list[int]:
+async def _numbers(
+    postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: NumberRange, page: Page
+) -> list[int]:
     """Return the numbers of the page's entries and of the entry after it."""
     reach = page.offset + page.limit + 1
     # Merge the newest matching numbers of each side and kind, and skip those before the page.
@@ -131,7 +139,7 @@ async def _numbers(postgres: Postgres, user_id: UserId, wanted: EntryFilter, spa
     return [row["n"] for row in rows]
 
 
-async def _count(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span) -> int:
+async def _count(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: NumberRange) -> int:
     """Return the number of matching entries, at most COUNT_LIMIT + 1."""
     limit = COUNT_LIMIT + 1
     # Count the matching numbers in the indexes, up to the limit.
@@ -146,8 +154,8 @@ async def _count(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span:
 _NUMBERS = "unnest($2::text[]) side, unnest($3::smallint[]) kind, entry_numbers($1, side, kind, $4, $5, $6, $7) n"
 
 
-async def _rows(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span) -> list[Row]:
-    """Return the matching entries of a span that holds no more than one page of them."""
+async def _rows(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: NumberRange) -> list[Row]:
+    """Return the matching entries of a range that holds no more than one page of them."""
     # OFFSET 0 keeps the planner from merging the kinds: a few index lookups each, instead of a scan of the wallet.
     halves = " UNION ALL ".join(
         f"SELECT h.* FROM unnest($2::smallint[]) k, LATERAL ({entries_of_side(side)} WHERE {side}_wallet = $1"

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import UserId
-from storage.ledger.statements import find_span
+from storage.ledger.statements import find_range
 from storage.postgres import Postgres
 
 MAX_DAYS_SHOWN = 366  # the latest days; the sums cover all days of the period
@@ -64,7 +64,7 @@ async def billing_stats(
     `since` is inclusive and `until` exclusive; None is unbounded. Days are those of `zone`, an IANA name. Raises
     StatementRefused if PostgreSQL does not know the zone, and StorageUnavailable.
     """
-    span = await find_span(postgres, user_id, since, until)
+    span = await find_range(postgres, user_id, since, until)
     return [
         await _stats_as(postgres, role, side, user_id, (*span, since, until), zone)
         for role, side in (("fan", "debit"), ("creator", "credit"))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from domain.billing.posting import Kind
 from domain.ids import RoomId, UserId, block_key
-from storage.ledger.statements import Entry, EntryFilter, Span, entries_of_side, entry_page, find_span, search
+from storage.ledger.statements import Entry, EntryFilter, NumberRange, entries_of_side, entry_page, find_range, search
 from storage.paging import Page, Paged
 from storage.postgres import PgUUID, Postgres
 
@@ -37,7 +37,7 @@ async def list_block_entries(postgres: Postgres, user_id: UserId, wanted: EntryF
     `wanted.kind` must be BLOCK. Raises BadCursor, StorageUnavailable.
     """
     assert wanted.room_id is not None and wanted.kind is Kind.BLOCK, "only blocks have keys that follow from their room"
-    span = await find_span(postgres, user_id, wanted.since, wanted.until)
+    span = await find_range(postgres, user_id, wanted.since, wanted.until)
     rest = span.before(page.before)
     found = await _find_series(postgres, user_id, RoomId(wanted.room_id), wanted.sides)
     extent = await _find_extent(postgres, user_id, found)
@@ -73,8 +73,8 @@ async def _find_series(postgres: Postgres, user_id: UserId, room_id: RoomId, sid
     return series if side in sides else []
 
 
-async def _find_extent(postgres: Postgres, user_id: UserId, found: Sequence[BlockSeries]) -> Span | None:
-    """Return the span from the first to the last entry of these series in the user's wallet.
+async def _find_extent(postgres: Postgres, user_id: UserId, found: Sequence[BlockSeries]) -> NumberRange | None:
+    """Return the range from the first to the last entry of these series in the user's wallet.
 
     None if the blocks are in no wallet of the user: a room has one payee, who may be somebody else.
     """
@@ -86,11 +86,11 @@ async def _find_extent(postgres: Postgres, user_id: UserId, found: Sequence[Bloc
     # might read the whole index of that wallet as well.
     rows = await postgres.fetch(f"SELECT {side}_wallet, {side}_n FROM journal WHERE key = ANY($1::uuid[])", keys)
     numbers = [n for wallet, n in rows if wallet == user_id]
-    return Span(min(numbers) - 1, max(numbers)) if numbers else None
+    return NumberRange(min(numbers) - 1, max(numbers)) if numbers else None
 
 
 async def _blocks_up_to(
-    postgres: Postgres, user_id: UserId, series: BlockSeries, extent: Span, bounds: Sequence[int]
+    postgres: Postgres, user_id: UserId, series: BlockSeries, extent: NumberRange, bounds: Sequence[int]
 ) -> list[int]:
     """For each bound n, return how many blocks of the series are among the first n entries of the wallet.
 

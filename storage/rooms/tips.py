@@ -10,8 +10,8 @@ import msgspec
 from domain.billing.posting import Kind
 from domain.ids import RoomId, UserId
 from domain.instant import Instant, as_datetime, from_datetime, rfc3339
-from domain.protocol.events import PastTip, Person
-from storage.ledger.statements import MAX_N, Entry, EntryFilter, find_span, search, statement
+from domain.protocol.events import HistoryTip, Person
+from storage.ledger.statements import MAX_N, Entry, EntryFilter, find_range, search, statement
 from storage.paging import Page, Paged
 from storage.people.bans import STANDS
 from storage.postgres import Postgres, Row
@@ -34,7 +34,7 @@ async def find_tipped(postgres: Postgres, channel: str) -> tuple[UserId, RoomId]
 
 async def recent_tips(
     postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, hidden: Collection[UserId], limit: int
-) -> list[PastTip]:
+) -> list[HistoryTip]:
     """Return the latest `limit` tips in a room that was created at `since`, oldest first.
 
     The messages of `hidden` and of banned users are None. Raises StorageUnavailable.
@@ -45,7 +45,7 @@ async def recent_tips(
 
 async def tips_after(
     postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, hidden: Collection[UserId], tip_id: UUID
-) -> list[PastTip]:
+) -> list[HistoryTip]:
     """Return the tips in a room that follow the tip `tip_id`, oldest first; the latest MAX_MISSED if there are more.
 
     The messages of `hidden` and of banned users are None. Raises StorageUnavailable.
@@ -63,7 +63,7 @@ async def _tips_of_room(
 
     They are credits of the creator's wallet since the room was created, which is a range of entry numbers.
     """
-    span = await find_span(postgres, creator_id, as_datetime(since), None)
+    span = await find_range(postgres, creator_id, as_datetime(since), None)
     # Read the latest tips of that range in this room, with name, ban and message of each giver.
     return await postgres.fetch(
         f"""
@@ -85,9 +85,9 @@ async def _tips_of_room(
     )
 
 
-def _past_tip(row: Row, hidden: Collection[UserId]) -> PastTip:
+def _past_tip(row: Row, hidden: Collection[UserId]) -> HistoryTip:
     giver = row["debit_wallet"]
-    return PastTip(
+    return HistoryTip(
         at=rfc3339(from_datetime(row["created_at"])),
         tip_id=row["ref_id"],
         from_=Person(giver, row["display_name"]),
@@ -135,7 +135,7 @@ async def list_tips(
     """
     if room is None:
         return await statement(postgres, user_id, wanted, page)
-    span = await find_span(postgres, user_id, room.since, room.until)
+    span = await find_range(postgres, user_id, room.since, room.until)
     return await search(postgres, user_id, msgspec.structs.replace(wanted, room_id=room.room_id), span, page)
 
 
@@ -163,7 +163,7 @@ async def top_givers(
     Considers the latest MAX_RANKED tips, with `public_only` only those in public streams, and returns at most
     MAX_GIVERS users. Raises StorageUnavailable.
     """
-    span = await find_span(postgres, creator_id, since, until)
+    span = await find_range(postgres, creator_id, since, until)
     # Sum the latest tips by giver, subtract their refunds, and rank the givers by the rest.
     rows = await postgres.fetch(
         f"""

@@ -24,7 +24,7 @@ class FakeCommitter:
         self.ledger = ledger
         self.stored = record
         self.active: dict[UserId, Duration] = {}  # of each payer, as it is stored
-        self.tips: list[m.PastTip] = []
+        self.tips: list[m.HistoryTip] = []
         self.queue: list[Item] = []
         self.batch: list[Item] = []
 
@@ -105,7 +105,7 @@ class FakeCommitter:
         posting = receipt.posting
         if posting.kind is Kind.TIP and receipt.outcome is Outcome.COMMITTED and posting.ref_id is not None:
             self.tips.append(
-                m.PastTip(
+                m.HistoryTip(
                     at=rfc3339(at),
                     tip_id=posting.ref_id,
                     from_=person(posting.debit),

@@ -155,7 +155,7 @@ class StreamStory:
         meter = self.read_meter(user_id, operator=operator) if known else None
         self.give(inputs.RightsChanged(device(user_id, number), operator, meter))
 
-    def join_overlay(self, *missed: m.PastTip, creator_id: UserId = CREATOR, asked_at: Instant | None = None) -> Any:
+    def join_overlay(self, *missed: m.HistoryTip, creator_id: UserId = CREATOR, asked_at: Instant | None = None) -> Any:
         reply = FakeReply()
         self.give(inputs.OverlayJoined(SCREEN, creator_id, missed, asked_at or self.now, reply))
         return reply.answer

@@ -91,8 +91,8 @@ def test_the_history_leaves_out_messages_of_silenced_users(silence: Callable[[St
     story.tip(OTHER, 6, message="for the soup")
     silence(story)
     history = story.join(STRANGER).history
-    assert [past.text for past in history if isinstance(past, m.PastChat)] == ["hello"]
-    given = [(past.amount_tokens, past.message) for past in history if isinstance(past, m.PastTip)]
+    assert [past.text for past in history if isinstance(past, m.HistoryChat)] == ["hello"]
+    given = [(past.amount_tokens, past.message) for past in history if isinstance(past, m.HistoryTip)]
     assert given == [(5, None), (6, "for the soup")]
     shown = [(past.amount_tokens, past.message) for past in story.join_overlay(asked_at=START).history]
     assert shown == [(5, None), (6, "for the soup")]
@@ -108,7 +108,7 @@ def test_a_tip_that_is_booked_after_its_giver_was_silenced_is_published_without_
     silence(story)
     story.storage_comes_back()
     assert [tip.message for tip in tips(story)] == [None]
-    assert [past.message for past in story.join(STRANGER).history if isinstance(past, m.PastTip)] == [None]
+    assert [past.message for past in story.join(STRANGER).history if isinstance(past, m.HistoryTip)] == [None]
 
 
 def test_messages_of_an_unblocked_user_are_in_the_history_from_then_on() -> None:
@@ -119,7 +119,7 @@ def test_messages_of_an_unblocked_user_are_in_the_history_from_then_on() -> None
     story.join(FAN)
     story.tip(FAN, 5, message="after")
     history = story.join(STRANGER).history
-    assert [past.message for past in history if isinstance(past, m.PastTip)] == ["after"]
+    assert [past.message for past in history if isinstance(past, m.HistoryTip)] == ["after"]
     story.mute(FAN)
     story.give(inputs.UserBlocked(FAN))
     story.give(inputs.UserBlocked(FAN, blocked=False))

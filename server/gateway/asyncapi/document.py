@@ -276,7 +276,7 @@ def _summary(kind: Kind) -> str:
 SHAPES: dict[tuple[Kind, str], Any] = {
     (m.SessionReady, "missed"): list[Missed],
     (m.RoomJoined, "room"): CallRoom | StreamRoom,
-    (m.RoomJoined, "history"): list[m.PastTip | m.PastChat],
+    (m.RoomJoined, "history"): list[m.HistoryTip | m.HistoryChat],
     (m.RoomJoined, "ice_servers"): list[IceServer],
     (m.RoomJoined, "members"): list[Member],
     (m.RoomJoined, "you"): You,

@@ -16,7 +16,7 @@ OWN_CLOCK_SECONDS = 0.02  # between two measurements of its own lateness
 KIB_A_MIB = 1024
 
 
-class Reading(NamedTuple):
+class Snapshot(NamedTuple):
     """Counts at one time, or the difference between two times."""
 
     seconds: float
@@ -24,9 +24,9 @@ class Reading(NamedTuple):
     tips: float
     cpu_seconds: float
 
-    def since(self, before: "Reading") -> "Reading":
+    def since(self, before: "Snapshot") -> "Snapshot":
         """Return the difference to an earlier reading."""
-        return Reading(*(now - then for now, then in zip(self, before, strict=True)))
+        return Snapshot(*(now - then for now, then in zip(self, before, strict=True)))
 
     def per_second(self, count: float) -> float:
         """Return a count divided by the seconds of this reading."""
@@ -38,9 +38,9 @@ class Reading(NamedTuple):
         return round(self.cpu_seconds / self.seconds * 100, 1)
 
 
-def read(counts: LoadCounts) -> Reading:
+def read(counts: LoadCounts) -> Snapshot:
     """Return the present counts."""
-    return Reading(trio.current_time(), counts.deliveries, len(counts.round_trips), time.process_time())
+    return Snapshot(trio.current_time(), counts.deliveries, len(counts.round_trips), time.process_time())
 
 
 async def sample(counts: LoadCounts, samples: list[Sample]) -> None:

@@ -14,7 +14,7 @@ from domain.ids import CallId, PostingKey, RoomId, UserId, block_key
 from domain.instant import seconds
 from domain.protocol.commands import CallEnd, CallPause, CallResume
 from domain.refusals import Code, Refusal, room_starting
-from server.rest.periods import DayPeriod, span_of
+from server.rest.periods import DayPeriod, range_of
 from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Request
 from server.rest.responses import invalid
@@ -153,7 +153,7 @@ async def show_stats(request: Request, query: DayPeriod) -> BillingStatsByRole:
     Days are those of the IANA zone `tz`, with 23 or 25 hours where its clocks change. `from` and `to` are instants, or
     dates, which mean the start of that day: `to` is the day after the last one.
     """
-    since, until, zone = await span_of(query, request.context.time_zones)
+    since, until, zone = await range_of(query, request.context.time_zones)
     stats = await billing_stats(request.context.postgres, request.user_id, since, until, zone.key)
     return BillingStatsByRole(zone.key, *stats)
 

@@ -25,7 +25,7 @@ from server.rest.route import Routes
 from server.rest.routes.wallet import Balance
 from server.rest.strict_json import FieldError
 from server.sessions.call_commands import FULL
-from storage.ledger.statements import Entry, EntryFilter, Span
+from storage.ledger.statements import Entry, EntryFilter, NumberRange
 from storage.paging import Paged
 from storage.people.users import has_not_blocked
 from storage.rooms.streams import find_standing, find_stream
@@ -159,7 +159,7 @@ async def list_past(request: Request, query: TipsQuery) -> Listed[PastTip] | Ref
         return invalid(FieldError("streamId", "cannot be given together with callId"))
     room_id, room = query.stream_id or query.call_id, None
     if room_id is not None:
-        Span(0, 0).before(query.before)  # an invalid cursor is refused even if there is no such room
+        NumberRange(0, 0).before(query.before)  # an invalid cursor is refused even if there is no such room
         room = await find_room_span(request.context.postgres, room_id, None)
         if room is None:
             return request.listed(Paged[PastTip]([], 0, False, None), query)

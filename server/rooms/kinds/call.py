@@ -11,7 +11,7 @@ from domain.call.events import ended_outside
 from domain.call.record import CallRecord, CallRules
 from domain.ids import MemberId, RoomId, UserId, block_key
 from domain.instant import Instant, rfc3339, seconds
-from domain.protocol.events import CallEnded, PastTip
+from domain.protocol.events import CallEnded, HistoryTip
 from domain.room.effects import Effect
 from domain.room.members import RoomRules
 from server.rooms.room import LiveRoom, RoomSessions
@@ -35,7 +35,7 @@ class CallKind:
         """Read the call, live or ended."""
         return await retry_storage(lambda: find_call(self._postgres, room_id))
 
-    async def read_past(self, stored: StoredCall) -> list[PastTip]:
+    async def read_past(self, stored: StoredCall) -> list[HistoryTip]:
         """Read the recent tips of the call."""
         facts, limit = stored.facts, self._room_rules.recent_events
         creator, since = facts.creator_id, facts.created_at
@@ -45,12 +45,12 @@ class CallKind:
         """Nothing: the one meter of a call is read with the call itself."""
         return {}
 
-    async def blocked_since(self, stored: StoredCall, past: list[PastTip]) -> Iterable[UserId]:
+    async def blocked_since(self, stored: StoredCall, past: list[HistoryTip]) -> Iterable[UserId]:
         """Read which party was blocked by the other: that ends the call, whenever it was."""
         return await retry_storage(lambda: blocked_between(self._postgres, *stored.facts.parties))
 
     def open(
-        self, stored: StoredCall, past: list[PastTip], at: Instant, *, is_new: bool
+        self, stored: StoredCall, past: list[HistoryTip], at: Instant, *, is_new: bool
     ) -> tuple[Call, Iterable[Effect]]:
         """Make the rules. A new call sends `call:ringing`; any other waits for both parties to join again."""
         facts = stored.facts

@@ -3,12 +3,12 @@
 import pytest
 
 from domain.refusals import Code, Refusal
-from server.rest.responses import Answer, Plain, answered, no_content, refused
+from server.rest.responses import BufferedResponse, Plain, answered, no_content, refused
 
 ANSWERS = {
     "no content": (no_content(), b""),
-    "nothing in an answer of 200": (Answer(b"", 200, "text/plain"), b""),
-    "not modified": (Answer(b"", 304, ""), b""),
+    "nothing in an answer of 200": (BufferedResponse(b"", 200, "text/plain"), b""),
+    "not modified": (BufferedResponse(b"", 304, ""), b""),
     "JSON": (answered({"a": 1}, 200), b'{"a":1}'),
     "text": (answered(Plain(b"hello", "text/plain"), 200), b"hello"),
 }
