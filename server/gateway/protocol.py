@@ -41,6 +41,7 @@ class ClientProtocol:
     """
 
     __slots__ = (
+        "_asked_at",
         "_context",
         "_limited",
         "_presence_matters",
@@ -62,7 +63,8 @@ class ClientProtocol:
         self._warned_of_expiry = False
         self.encoding = encoding
         self.send_queue = send_queue
-        self.pinged_at = send_queue.received_at  # no ping is unanswered
+        self.pinged_at = send_queue.received_at
+        self._asked_at = -inf  # when the first ping was sent that followed the last byte received
 
     # The session
 
@@ -297,13 +299,20 @@ class ClientProtocol:
 
     def ping(self, now: float) -> None:
         """Send a ping, unless one is unanswered."""
-        if self.send_queue.received_at >= self.pinged_at:
+        if self.unanswered_since is None:
             self._push_ping(now)
 
     def _push_ping(self, now: float) -> None:
         """Send a ping, and note its time: any later byte of the client answers it."""
+        if self.unanswered_since is None:
+            self._asked_at = now
         self.send_queue.push(PING_FRAME)
         self.pinged_at = now
+
+    @property
+    def unanswered_since(self) -> float | None:
+        """When the first ping was sent that no byte of the client has followed, by trio's clock; None without one."""
+        return self._asked_at if self.send_queue.received_at < self._asked_at else None
 
     def _check_token(self, seconds_left: float) -> None:
         """Warn a minute before the token expires; once it has expired, end the session and close the connection."""

@@ -46,6 +46,11 @@ class Connection(Outlet, Protocol):
         """When the last ping was sent, by trio's clock."""
         ...
 
+    @property
+    def unanswered_since(self) -> float | None:
+        """When the first ping was sent that no byte of the client has followed, by trio's clock; None without one."""
+        ...
+
     def ping(self, now: float) -> None:
         """Send a ping, unless one is unanswered."""
         ...
@@ -156,15 +161,10 @@ class Session:
 
         It has no connection, is silent, or has left a ping unanswered for PROBE_SECONDS.
         """
-        connection = self.connection
-        return (
-            connection is None
-            or self.is_silent
-            or (
-                connection.received_at < connection.pinged_at
-                and trio.current_time() - connection.pinged_at >= PROBE_SECONDS
-            )
-        )
+        if self.connection is None or self.is_silent:
+            return True
+        since = self.connection.unanswered_since
+        return since is not None and trio.current_time() - since >= PROBE_SECONDS
 
     def attach(self, connection: Connection) -> Connection | None:
         """Use this connection from here on; returns the former one if there is one, which the caller closes.

@@ -45,6 +45,21 @@ async def test_a_session_in_use_does_not_yield_to_a_silent_one(dsn: str) -> None
                     assert (await in_thread(lambda: used.ask({"type": "ping"})))["type"] == "pong"
 
 
+async def test_a_further_ping_does_not_hide_that_an_earlier_one_is_unanswered(dsn: str) -> None:
+    async with running_server(dsn, LIMITED) as context:
+        target, user = Target(context.websocket_port, SECRET, ""), await add_fan(context, 0)
+        async with raw_session(target, Encoding.JSON, target.token(user)):
+            (session,) = context.sessions.of(user)
+            connection = session.connection
+            assert connection is not None and connection.unanswered_since is None
+            connection.ping(trio.current_time())
+            since = connection.unanswered_since
+            assert since is not None
+            connection.ping_soon()
+            connection.check(trio.current_time())
+            assert connection.unanswered_since == since
+
+
 async def test_a_user_is_refused_only_if_all_their_sessions_are_in_use(dsn: str) -> None:
     async with running_server(dsn, LIMITED) as context:
         user = await add_fan(context, 0)
