@@ -90,7 +90,7 @@ class RoomSet:
     def __init__(self) -> None:
         self.idle: deque[Room] = deque()
         self.done = 0
-        self.warm = trio.Event()
+        self.warm, self.measured = trio.Event(), trio.Event()
         self.still = trio.Event()
         self._due = 0
         self._closing = False
@@ -123,6 +123,8 @@ class RoomSet:
             self.batch_ms.append(seconds * 1000)
             if len(self.marks) > WARM_BATCHES:
                 self.warm.set()
+            if len(self.marks) > WARM_BATCHES + 1:
+                self.measured.set()
 
     def posting_poisoned(self, receipt: Receipt) -> None:
         raise AssertionError(f"refused: {receipt}")
@@ -144,6 +146,7 @@ async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -
         room_set.begin(DUE_AT_ONCE)
         await room_set.warm.wait()
         await trio.sleep(seconds)
+        await room_set.measured.wait()  # at least one batch, on any machine
         room_set.stop()
         await room_set.still.wait()
         actor.close()

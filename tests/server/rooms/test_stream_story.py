@@ -9,7 +9,9 @@ import trio
 from domain.ids import UserId
 from server.context import Context
 from tests.support.clients import Phone, go_live, send_tip, token_of
-from tests.support.servers import add_creator, add_fan, give, online, phone_of, running_server, settings
+from tests.support.servers import add_creator, add_fan, give, online, running_server, settings
+
+TTL_SECONDS = 5  # of a token that expires while its viewer watches
 
 
 async def test_a_stream_from_its_start_to_its_end(context: Context) -> None:
@@ -309,18 +311,16 @@ async def test_a_viewer_whom_the_creator_blocks_is_evicted_at_once(context: Cont
 
 async def test_a_viewer_whose_token_expires_is_evicted_with_the_reason(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
-    guest = phone_of(context, fan)
-    guest.token = token_of(fan, ttl_seconds=2)
-    async with online(context, creator) as cleo:
+    async with online(context, creator) as cleo, online(context, fan) as guest:
 
         def story() -> None:
             channel = go_live(cleo)["channel"]
             cleo.join(channel)
-            with guest:
-                guest.join(channel)
-                assert guest.wait_for("access:revoked")["reason"] == "token_expired"
-                guest.wait_closed()
-                assert guest.close_code == 4401
+            guest.join(channel)
+            guest.ask_ok({"type": "token:refresh", "token": token_of(fan, ttl_seconds=TTL_SECONDS)})
+            assert guest.wait_for("access:revoked")["reason"] == "token_expired"
+            guest.wait_closed()
+            assert guest.close_code == 4401
             cleo.wait_for("member:left", userId=str(fan))
 
         await trio.to_thread.run_sync(story)
