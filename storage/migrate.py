@@ -3,6 +3,7 @@
 There are no down migrations. The table `migrations` records number and name of each applied file, not its text.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,7 @@ async def migrate(postgres: Postgres) -> list[str]:
 async def _try_to_migrate(postgres: Postgres) -> list[str] | None:
     """Return the names of the applied migrations; None, with nothing done, if the lock or a table is held."""
     try:
-        return await postgres.transaction(_migrate)
+        return await postgres.transaction(_migrate, seconds=math.inf)  # each of its statements has a limit
     except StorageUnavailable as unavailable:
         if unavailable.sqlstate == _LOCK_NOT_AVAILABLE:
             return None

@@ -1,4 +1,4 @@
-"""The private names of asyncpg that `storage/postgres.py` and the tests rely on."""
+"""The private names of asyncpg that `storage/connections` and the tests rely on."""
 
 from asyncpg.connection import Connection
 
@@ -10,7 +10,7 @@ RELIANCES = (
     Reliance(
         Connection,
         "_transport",
-        "storage/postgres.py",
+        "storage/connections/login.py",
         "`_prepare_session` takes the socket from it to set keep-alive options; check that it is asyncio's transport",
     ),
     Reliance(

@@ -3,6 +3,7 @@
 Tests must not change its rows; a test that writes adds users of its own.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -166,7 +167,7 @@ TABLES = (
 
 async def build(postgres: Postgres) -> None:
     """Fill a migrated, empty database; takes about half a minute."""
-    await postgres.transaction(_fill)
+    await postgres.transaction(_fill, seconds=math.inf)
     for table in TABLES:
         await patiently(postgres, f"VACUUM (ANALYZE) {table}")
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from storage import postgres
+from storage.connections import login
 from tests.support.databases import Databases
 
 # auto_explain sends each plan to the client before the result, so no log must be read and no plan is late.
@@ -57,8 +57,7 @@ def recorded_plans(databases: Databases, dsn: str, monkeypatch: pytest.MonkeyPat
                 plan = json.loads(message[message.index("{") :])
                 plans.append(Plan(plans.tried, plan["Query Text"], plan["Plan"]))
 
-    ours = postgres._connect_settings
-    monkeypatch.setattr(postgres, "_connect_settings", lambda where: {**ours(where), "connection_class": PlanReader})
+    monkeypatch.setitem(login._SETTINGS, "connection_class", PlanReader)
     name = urlsplit(dsn).path[1:]
     for setting, value in (EXPLAINING | settings).items():
         databases.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")

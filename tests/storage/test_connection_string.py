@@ -9,7 +9,7 @@ import pytest
 import structlog.testing
 import trio
 
-from storage.connection_string import BadParameter, SocketOption, read_connection_string
+from storage.connections.connection_string import BadParameter, SocketOption, read_connection_string
 from storage.database_errors import AddressError
 from storage.postgres import open_postgres
 from tests.storage.cutting_proxy import CuttingProxy
@@ -156,7 +156,7 @@ async def test_the_socket_of_a_connection_over_tcp_has_what_was_asked_for(dsn: s
         given = "keepalives_idle=33&sslmode=disable"
         async with open_postgres(f"postgresql://{address}?{given}", pool_size=1) as postgres:
             lone: Any = await postgres.connect()
-            sock = lone._connection._transport.get_extra_info("socket")
+            sock = lone._connection._connection._transport.get_extra_info("socket")
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 33
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             lone.terminate()

@@ -11,7 +11,7 @@ from domain.ids import TOKEN_SALES, RoomId, UserId, block_key
 from domain.refusals import Refusal
 from server.ids import new_uuid
 from storage import migrate as migrating
-from storage import postgres as postgres_limits
+from storage.connections import connection_task, login
 from storage.ledger import audit as auditing
 from storage.ledger.audit import Finding, Proof, audit
 from storage.market.payment_settlements import Settlement, settle_payment
@@ -109,7 +109,7 @@ async def test_a_database_of_any_earlier_version_is_migrated(
 async def test_a_second_starter_waits_for_the_migration_of_the_first(
     empty_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_limits, "LOCK_TIMEOUT_MS", 50)
+    monkeypatch.setattr(login, "LOCK_TIMEOUT_MS", 50)
     names: list[str] = []
     async with open_postgres(empty_dsn, pool_size=2) as postgres:
         first = await postgres.connect()
@@ -130,7 +130,7 @@ async def test_a_migration_waits_for_a_session_that_holds_a_table(
     names: list[str] = []
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         await migrate(postgres)
-        monkeypatch.setattr(postgres_limits, "LOCK_TIMEOUT_MS", 50)
+        monkeypatch.setattr(login, "LOCK_TIMEOUT_MS", 50)
         _add_migration(monkeypatch, "ALTER TABLE users ADD COLUMN more integer")
         async with open_postgres(empty_dsn, pool_size=1) as starter:
             reader = await postgres.connect()
@@ -159,16 +159,16 @@ async def test_a_statement_of_a_migration_takes_as_long_as_it_needs(
 ) -> None:
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         await migrate(postgres)
-    monkeypatch.setattr(postgres_limits, "STATEMENT_TIMEOUT_MS", 100)
-    monkeypatch.setattr(postgres_limits, "CLIENT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(login, "STATEMENT_TIMEOUT_MS", 100)
+    monkeypatch.setattr(connection_task, "CLIENT_TIMEOUT_SECONDS", 0.2)
     _add_migration(monkeypatch, "SELECT pg_sleep(0.6)")
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         assert await migrate(postgres) == ["9999_more"]
 
 
 async def test_the_proof_of_a_large_ledger_takes_as_long_as_it_needs(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_limits, "STATEMENT_TIMEOUT_MS", 100)
-    monkeypatch.setattr(postgres_limits, "CLIENT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(login, "STATEMENT_TIMEOUT_MS", 100)
+    monkeypatch.setattr(connection_task, "CLIENT_TIMEOUT_SECONDS", 0.2)
     slow = Proof("a slow proof", "SELECT x FROM (SELECT pg_sleep(0.6)::text AS x) s WHERE x <> ''")
     monkeypatch.setattr(auditing, "PROOFS", (slow,))
     async with open_postgres(dsn, pool_size=1) as postgres:
@@ -176,7 +176,7 @@ async def test_the_proof_of_a_large_ledger_takes_as_long_as_it_needs(dsn: str, m
 
 
 async def test_the_proof_waits_for_a_session_that_changes_a_table(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_limits, "LOCK_TIMEOUT_MS", 1)
+    monkeypatch.setattr(login, "LOCK_TIMEOUT_MS", 1)
     monkeypatch.setattr(auditing, "PROOFS", (Proof("nobody is there", "SELECT 1 AS one FROM users"),))
     findings: list[Finding] = []
     async with open_postgres(dsn, pool_size=2) as postgres, trio.open_nursery() as nursery:

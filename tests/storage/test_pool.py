@@ -1,13 +1,13 @@
 """The pool shares a few connections, and gets each back however its user ends."""
 
-from typing import Any, cast
-
 import pytest
 import trio
 import trio.testing
 
+from storage.connections import pool
 from storage.database_errors import StatementRefused, StorageUnavailable
-from storage.postgres import LoneConnection, Postgres, open_postgres
+from storage.postgres import Postgres, open_postgres
+from tests.storage.postgres_processes import eventually
 
 PID = "SELECT pg_backend_pid() AS pid, pg_sleep(0.01)"
 
@@ -39,25 +39,33 @@ async def test_a_connection_returns_to_the_pool_after_a_refusal_and_after_a_canc
             assert (await postgres.fetch("SELECT 1 AS one"))[0]["one"] == 1
 
 
-class TerminatedConnection:
-    """A connection of asyncpg that is terminated between two messages of a statement."""
-
-    def __init__(self, closed: bool) -> None:
-        self._closed = closed
-
-    async def fetchrow(self, *_: object, **__: object) -> None:
-        raise AttributeError("'NoneType' object has no attribute 'bind_execute'")
-
-    def is_closed(self) -> bool:
-        return self._closed
+async def test_an_idle_connection_that_the_server_has_closed_is_replaced(dsn: str) -> None:
+    async with open_postgres(dsn, pool_size=1) as postgres, open_postgres(dsn, pool_size=1) as other:
+        pid = (await postgres.fetch(PID))[0]["pid"]
+        await other.fetch("SELECT pg_terminate_backend($1)", pid)
+        await eventually(lambda: not any(connection.usable for connection in postgres._pool._open))
+        assert (await postgres.fetch(PID))[0]["pid"] != pid
 
 
-async def test_a_connection_that_is_terminated_within_a_statement_is_unavailable(dsn: str) -> None:
-    async with open_postgres(dsn, pool_size=1):
-        with pytest.raises(StorageUnavailable):
-            await LoneConnection(cast(Any, TerminatedConnection(closed=True))).fetchrow("SELECT 1")
-        with pytest.raises(AttributeError):
-            await LoneConnection(cast(Any, TerminatedConnection(closed=False))).fetchrow("SELECT 1")
+async def test_more_tasks_than_can_wait_are_refused_at_once(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "WAITING_MAX", 3)
+    async with open_postgres(dsn, pool_size=1) as postgres, trio.open_nursery() as nursery:
+        for _ in range(1 + 3):
+            nursery.start_soon(_fetch_slowly, postgres)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(StorageUnavailable, match="busy"):
+            await postgres.fetch("SELECT 1")
+
+
+async def test_a_task_that_waits_too_long_for_a_connection_is_refused(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.05)
+    async with open_postgres(dsn, pool_size=1) as postgres, trio.open_nursery() as nursery:
+        nursery.start_soon(_fetch_slowly, postgres)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(StorageUnavailable, match="busy"):
+            await postgres.fetch("SELECT 1")
 
 
 async def _fetch_slowly(postgres: Postgres) -> None:

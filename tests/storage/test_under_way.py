@@ -12,7 +12,7 @@ import trio.testing
 from domain.billing.posting import Outcome, Receipt
 from domain.ids import RoomId
 from server.ids import new_uuid
-from storage import postgres
+from storage.connections import login
 from storage.ledger.actor import MAX_BATCH, MAX_WAITING, StorageActor
 from storage.rooms.leases import Leases
 from tests.storage.ledger_pair import LedgerPair, Observer, block, open_ledger_pair, tip
@@ -82,7 +82,7 @@ async def test_a_room_is_not_taken_over_before_the_block_under_way_is_booked(dsn
 async def test_a_write_lock_held_for_too_long_delays_postings_and_loses_none(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "LOCK_TIMEOUT_MS", 50)
+    monkeypatch.setattr(login, "LOCK_TIMEOUT_MS", 50)
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         receipts = list[Receipt]()

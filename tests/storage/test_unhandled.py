@@ -10,8 +10,8 @@ import pytest
 import structlog.testing
 import trio_asyncio
 
+from storage.connections.unhandled import MAX_KINDS, UnhandledErrors
 from storage.postgres import open_postgres
-from storage.unhandled import MAX_KINDS, UnhandledErrors
 from tests.storage.postgres_processes import eventually
 
 
@@ -70,7 +70,7 @@ async def test_an_unhandled_error_is_counted_and_queries_continue(
 async def test_a_connection_whose_transport_breaks_costs_its_user_alone(dsn: str) -> None:
     async with open_postgres(dsn, pool_size=1) as postgres:
         lone = await postgres.connect()
-        connection: Any = lone._connection
+        connection: Any = lone._connection._connection
         connection._transport._fatal_error(ValueError("broken"), "made to break")
         await eventually(lambda: lone.closed)
         assert postgres.unhandled.count == 1

@@ -1,5 +1,7 @@
 """A long ledger history: inserts millions of postings, numbered as the storage actor numbers them."""
 
+import math
+
 from storage.postgres import Connection, Postgres
 
 STATEMENT_SECONDS_MAX = 600
@@ -59,4 +61,4 @@ async def patiently(postgres: Postgres, statement: str) -> None:
         finally:
             await connection.execute("RESET statement_timeout")
 
-    await postgres.transaction(run, atomic=False)
+    await postgres.transaction(run, atomic=False, seconds=math.inf)

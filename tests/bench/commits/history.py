@@ -1,5 +1,6 @@
 """Fills our ledger and the older system's before a measurement: calls, wallets, and blocks paid long ago."""
 
+import math
 from typing import NamedTuple
 
 from domain.ids import TOKEN_SALES, RoomId, UserId
@@ -86,7 +87,7 @@ async def prepare(postgres: Postgres, journal_rows: int) -> None:
     """Fill an empty database; one that is filled stays as it is."""
     await migrate(postgres)
     if not (await postgres.fetch("SELECT to_regclass('legacy.ledger') IS NOT NULL"))[0][0]:
-        await postgres.transaction(lambda connection: _fill(connection, journal_rows // CALLS))
+        await postgres.transaction(lambda connection: _fill(connection, journal_rows // CALLS), seconds=math.inf)
         for table in ALL_TABLES:
             await patiently(postgres, f"VACUUM (ANALYZE) {table}")
 
@@ -122,5 +123,5 @@ async def check_ledger(postgres: Postgres) -> None:
         assert row is not None
         return dict(row)
 
-    findings = await postgres.transaction(ask, atomic=False)
+    findings = await postgres.transaction(ask, atomic=False, seconds=PREPARE_SECONDS_MAX)
     assert all(findings.values()), f"the ledger is wrong after the run: {findings}"
