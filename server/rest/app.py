@@ -9,7 +9,6 @@ from itertools import chain
 
 import structlog
 import trio
-from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException
 
@@ -22,6 +21,7 @@ from server.rest.http.bodies import BodyBounds
 from server.rest.http.client_address import client_finder
 from server.rest.http.concurrency import AddressConcurrency
 from server.rest.http.connections import serve_connections
+from server.rest.http.quart_app import App
 from server.rest.openapi.document import openapi_json
 from server.rest.route import Route
 from server.rest.routes import (
@@ -120,25 +120,21 @@ async def _note_closing(requested: trio.Event, closing: trio.Event) -> None:
         closing.set()
 
 
-def make_app(context: Context, background_tasks: BackgroundTasks) -> QuartTrio:
+def make_app(context: Context, background_tasks: BackgroundTasks) -> App:
     """Build the Quart app with every route, the bounds on bodies and the error handlers.
 
     The app serves nothing by itself: no static files, no templates, no automatic OPTIONS, no redirects. So every
     response goes through `dispatch.finish`, which sets the headers that all responses have.
     """
-    app = QuartTrio(__name__, static_folder=None, template_folder=None)
     bounds = BodyBounds(context.settings.http.max_body_bytes, {EVENTS_PATH: context.settings.payments.max_event_bytes})
-    app.config |= {
-        "BODY_BOUNDS": bounds,
-        "CLIENT_OF": client_finder(context.settings),
-        "CONCURRENCY": AddressConcurrency(),
-    }
+    app = App(__name__, bounds)
+    app.config |= {"CLIENT_OF": client_finder(context.settings), "CONCURRENCY": AddressConcurrency()}
     app.request_class = bounds.bounded(TrioRequest)
     app.config["BODY_TIMEOUT"] = context.settings.http.answer_seconds  # longer than this, no client waits for an answer
     app.url_map.merge_slashes = False  # an unknown path is 404, never a redirect
     dispatch = Dispatch(context, background_tasks, ROUTES)
-    app.before_request(dispatch.begin)
-    app.after_request(dispatch.finish)
+    app.begin, app.finish = dispatch.begin, dispatch.finish
+    app.after_request(dispatch.finish)  # for the response to an exception in `finish` itself
     app.register_error_handler(HTTPException, dispatch.fail)
     app.register_error_handler(Exception, dispatch.fail)
     for route in ROUTES:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from quart import Request
 from werkzeug.exceptions import MethodNotAllowed
 
-from server.rest.responses import BufferedResponse, no_content
+from server.rest.http.quart_app import BufferedResponse
+from server.rest.responses import no_content
 
 KEPT_SECONDS = 600  # for which a browser caches a preflight answer
 ASKED_WITH = "Authorization, Content-Type, Idempotency-Key, Traceparent"  # request headers that scripts may set

@@ -7,7 +7,9 @@ import structlog
 import trio
 from quart import g
 from quart import request as incoming
+from quart_trio.wrappers import TrioRequest
 from structlog.contextvars import bind_contextvars, clear_contextvars
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import MethodNotAllowed
 
 from domain.refusals import DRAINING, Code, Refusal
@@ -17,9 +19,10 @@ from server.context import Context
 from server.rest.background_tasks import BackgroundTasks
 from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, ClientAddress
+from server.rest.http.quart_app import BufferedResponse
 from server.rest.query import decode_query
 from server.rest.request import Request, read_key, request_id
-from server.rest.responses import BufferedResponse, answered, challenge, refusal_of, refused
+from server.rest.responses import answered, challenge, refusal_of, refused
 from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body, require_json
 from server.sessions import bans
@@ -39,6 +42,20 @@ HEADERS = {
 log = structlog.get_logger(__name__)
 
 
+class RequestState:
+    """The state of a request between the callbacks of Quart; `headers` are for its answer."""
+
+    __slots__ = ("address", "begun_at", "exempt", "headers", "request_id", "taken")
+
+    def __init__(self, request_id: str, address: str, exempt: bool) -> None:
+        self.begun_at = trio.current_time()
+        self.request_id = request_id
+        self.address = address  # that limits count
+        self.exempt = exempt  # from all limits
+        self.headers: dict[str, str] = {}
+        self.taken: list[Taken] = []  # the limits that have counted it
+
+
 class Dispatch:
     """The callbacks and views of the Quart app of one server."""
 
@@ -52,53 +69,58 @@ class Dispatch:
 
         Runs for unknown paths as well. Returns an answer if the request ends here, else None.
         """
-        g.begun = trio.current_time()
-        g.request_id = request_id(incoming.headers.get("Traceparent"))
+        request = _incoming()
+        client: ClientAddress = request.scope[CLIENT]  # type: ignore[literal-required]  # reason: the server adds this key
+        state = RequestState(request_id(request.headers.get("Traceparent")), client.limited_as, client.exempt)
+        g.state = state
         clear_contextvars()
-        bind_contextvars(request_id=g.request_id)  # in every log line of this request and of the tasks that it starts
-        g.headers = {}
-        g.taken = []
-        client: ClientAddress = incoming.scope[CLIENT]  # type: ignore[literal-required]  # reason: the server adds this key
-        g.address, g.exempt = client.limited_as, client.exempt
-        limit = self._limits.get(incoming.endpoint or "", "address")
-        limited = None if limit == "proof" else await self._count(limit, g.address)
+        # In every log line of this request and of the tasks that it starts.
+        bind_contextvars(request_id=state.request_id)
+        limit = self._limits.get(request.endpoint or "", "address")
+        limited = None if limit == "proof" else await self._count(state, limit, state.address)
         if limited is not None:
-            return refused(limited, g.request_id)
-        return preflight(incoming, self._context.settings.http.allowed_origins)
+            return refused(limited, state.request_id)
+        return preflight(request, self._context.settings.http.allowed_origins)
 
     def view_of(self, route: Route) -> Callable[..., Awaitable[BufferedResponse]]:
         """Return the Quart view of a route."""
 
         async def view(**path: Any) -> BufferedResponse:
+            state, asked = _state(), _incoming()
             if route.retired is not None:
-                g.headers.update(route.retired.headers)
+                state.headers.update(route.retired.headers)
             # Read the body even if the route takes none: answering before its end would break the connection.
-            raw = b"" if incoming.method in ("GET", "HEAD") else await _body()
+            raw = b"" if asked.method in ("GET", "HEAD") else await _body(asked)
             request = Request(
                 self._context,
                 self._background_tasks,
-                path=incoming.path,
-                query=_query(),
-                headers=incoming.headers,
+                path=asked.path,
+                query=dict(asked.args.lists()) if asked.query_string else {},
+                headers=asked.headers,
                 raw=raw,
-                peer=incoming.remote_addr or "",
+                peer=asked.remote_addr or "",
             )
-            request.answer_headers = g.headers
-            result = await self._carry_out(route, request, path)
-            return refused(result, g.request_id) if isinstance(result, Refusal) else answered(result, route.status)
+            request.answer_headers = state.headers
+            result = await self._carry_out(state, route, request, path)
+            return refused(result, state.request_id) if isinstance(result, Refusal) else answered(result, route.status)
 
         return view
 
     async def finish(self, response: BufferedResponse) -> BufferedResponse:
         """Add the headers that every answer has, and log it."""
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers.update(g.headers)
-        response.headers.update(_limits(g.taken))
-        response.headers.update(cross_origin(incoming, self._context.settings.http.allowed_origins))
-        response.headers["X-Request-Id"] = g.request_id
-        took = round((trio.current_time() - g.begun) * 1000, 1)
-        log.info("http.answered", method=incoming.method, rule=_rule(), status=response.status_code, ms=took)
+        state, request = _state(), _incoming()
+        # Built at once: to replace single headers, each time all are searched.
+        headers = {
+            **HEADERS,
+            **dict(response.headers),
+            **state.headers,
+            **_limits(state.taken),
+            **cross_origin(request, self._context.settings.http.allowed_origins),
+            "X-Request-Id": state.request_id,
+        }
+        response.headers = Headers(list(headers.items()))
+        took = round((trio.current_time() - state.begun_at) * 1000, 1)
+        log.info("http.answered", method=request.method, rule=_rule(request), status=response.status_code, ms=took)
         return response
 
     async def fail(self, error: Exception) -> BufferedResponse:
@@ -106,27 +128,32 @@ class Dispatch:
 
         An unexpected exception is logged with its traceback and answered INTERNAL without details.
         """
+        state, request = _state(), _incoming()
         if isinstance(error, TokenRefused):
-            g.headers["WWW-Authenticate"] = challenge(error)
+            state.headers["WWW-Authenticate"] = challenge(error)
         if isinstance(error, MethodNotAllowed):
-            g.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+            state.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         refusal = refusal_of(error)
         if refusal is None:
-            self._context.faults.note("request", error, "http.fault", {"method": incoming.method, "rule": _rule()})
+            self._context.faults.note(
+                "request", error, "http.fault", {"method": request.method, "rule": _rule(request)}
+            )
             refusal = Refusal(
                 Code.INTERNAL, "Something went wrong on our side; the request id helps us to find out what"
             )
-        return refused(refusal, g.request_id)
+        return refused(refusal, state.request_id)
 
-    async def _carry_out(self, route: Route, request: Request, arguments: dict[str, Any]) -> Any:
+    async def _carry_out(self, state: RequestState, route: Route, request: Request, arguments: dict[str, Any]) -> Any:
         """Check a request, then run its handler and return its result."""
-        refusal = await self._why_not(route, request, arguments)
+        refusal = await self._why_not(state, route, request, arguments)
         result = await route.handler(request, **arguments) if refusal is None else refusal
         if route.limit == "proof" and isinstance(result, Refusal) and result.code in PROOF_FAILED:
-            return await self._count("proof", g.address) or result
+            return await self._count(state, "proof", state.address) or result
         return result
 
-    async def _why_not(self, route: Route, request: Request, arguments: dict[str, Any]) -> Refusal | None:
+    async def _why_not(
+        self, state: RequestState, route: Route, request: Request, arguments: dict[str, Any]
+    ) -> Refusal | None:
         """Check a request in the documented order of refusals, and add its query and body to `arguments`."""
         if route.verify is not None and (unproved := route.verify(request)) is not None:
             return unproved
@@ -135,7 +162,7 @@ class Dispatch:
             bind_contextvars(user=str(request.user_id))
             # The stricter limit slows down a person; an operator may credit many users in a row.
             moves_own = route.takes_key and not request.is_operator
-            limited = await self._count("money" if moves_own else "user", str(request.user_id))
+            limited = await self._count(state, "money" if moves_own else "user", str(request.user_id))
             if limited is not None:
                 return limited
             if self._context.bans.forbids(request.user_id, route.method, route.path):
@@ -160,12 +187,12 @@ class Dispatch:
             case "none":
                 return False
 
-    async def _count(self, name: Name, key: str) -> Refusal | None:
+    async def _count(self, state: RequestState, name: Name, key: str) -> Refusal | None:
         """Count this request under a limit. Raises RateLimitsUnavailable: uncounted requests are refused."""
-        if g.exempt:
+        if state.exempt:
             return None
         taken = await self._context.rate_limits.take(name, key)
-        g.taken.append(taken)
+        state.taken.append(taken)
         return why_not(taken)
 
 
@@ -179,15 +206,21 @@ def _limits(taken: list[Taken]) -> dict[str, str]:
     }
 
 
-async def _body() -> bytes:
+async def _body(request: TrioRequest) -> bytes:
     """Read the body. Raises HTTPException if it is too large or does not arrive in time."""
-    return await incoming.get_data(cache=False, as_text=False, parse_form_data=False)
+    return await request.get_data(cache=False, as_text=False, parse_form_data=False)
 
 
-def _query() -> dict[str, list[str]]:
-    return dict(incoming.args.lists()) if incoming.query_string else {}
+def _incoming() -> TrioRequest:
+    """Return Quart's present request itself: each use of its proxy looks it up again."""
+    return incoming._get_current_object()  # type: ignore[attr-defined, no-any-return]  # reason: it is typed as its target
 
 
-def _rule() -> str:
+def _state() -> RequestState:
+    state: RequestState = g.state
+    return state
+
+
+def _rule(request: TrioRequest) -> str:
     """Return the path as declared, without its parameters: ids do not belong in the log."""
-    return incoming.url_rule.rule if incoming.url_rule is not None else ""
+    return request.url_rule.rule if request.url_rule is not None else ""

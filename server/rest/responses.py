@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any, NamedTuple, overload
 
 import msgspec
-from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
 
-from domain.instant import from_datetime, rfc3339
+from domain.instant import rfc3339_of
 from domain.refusals import Code, Refusal, unfit
 from server.access.rate_limits import RateLimitsUnavailable
 from server.access.tokens import TokenRefused
 from server.problems import problem
+from server.rest.http.quart_app import BufferedResponse
 from server.rest.strict_json import FieldError, InvalidRequest
 from storage.database_errors import StorageUnavailable
 from storage.paging import BadCursor
@@ -35,7 +35,7 @@ def time_text(moment: datetime) -> str: ...
 def time_text(moment: datetime | None) -> str | None: ...
 def time_text(moment: datetime | None) -> str | None:
     """Return a time of the database as RFC 3339 text in UTC with milliseconds, or None for None."""
-    return None if moment is None else rfc3339(from_datetime(moment))
+    return None if moment is None else rfc3339_of(moment)
 
 
 class Plain(NamedTuple):
@@ -43,18 +43,6 @@ class Plain(NamedTuple):
 
     body: bytes
     content_type: str
-
-
-class BufferedResponse(TrioResponse):
-    """A response whose body is in memory. It is the only kind that may leave the server.
-
-    Quart's own `Response` iterates over any other body, also over that of a response without one, in asyncio's
-    executor. Nothing in trio can wait for that: the answer is cut off, and asyncio is left with an error that nobody
-    retrieves. A test keeps Quart's class out of `server`.
-    """
-
-    def __init__(self, body: bytes, status: int, content_type: str) -> None:
-        super().__init__(body, status, content_type=content_type)
 
 
 def no_content() -> BufferedResponse:

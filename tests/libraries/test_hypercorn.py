@@ -7,6 +7,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.trio import task_group
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 
@@ -59,7 +60,7 @@ RELIANCES = (
         H11Protocol,
         "_send_h11_event",
         FILE,
-        "`Http1._write` does the same",
+        "`Http1._send_h11_event` is in its place, and sends a response as a whole",
         ("self", "event"),
         (
             "data = self.connection.send(event) except h11.LocalProtocolError: "
@@ -72,7 +73,10 @@ RELIANCES = (
         FILE,
         "`_Stream` sends its response by it; check that the end of a response still starts the next request or closes",
         ("self", "event"),
-        ("elif isinstance(event, StreamClosed): await self._maybe_recycle()",),
+        (
+            "elif isinstance(event, EndBody): await self._send_h11_event(h11.EndOfMessage())",
+            "elif isinstance(event, StreamClosed): await self._maybe_recycle()",
+        ),
     ),
     Reliance(
         H11Protocol,
@@ -97,6 +101,9 @@ RELIANCES = (
         "`_Stream.handle` does for StreamClosed what this does, without waiting; check that it does nothing else",
         ("self", "event"),
         (
+            'await self.app_put( {"type": "http.request", "body": bytes(event.data), "more_body": True} )',
+            "elif isinstance(event, EndBody): "
+            'await self.app_put({"type": "http.request", "body": b"", "more_body": False})',
             "elif isinstance(event, StreamClosed): self.closed = True if self.state != ASGIHTTPState.CLOSED: "
             "await self.config.log.access(self.scope, None, time() - self.start_time) "
             'if self.app_put is not None: await self.app_put({"type": "http.disconnect"})',
@@ -104,6 +111,14 @@ RELIANCES = (
     ),
     Reliance(
         TaskGroup, "spawn_app", FILE, "it starts the app of a request", ("self", "app", "config", "scope", "send")
+    ),
+    Reliance(
+        task_group,
+        "_handle",
+        FILE,
+        "it runs `_Stream._serve`; check the arguments, and that it still ends the response of an app that has ended",
+        ("app", "config", "scope", "receive", "send", "sync_spawn", "call_soon"),
+        ("await app(scope, receive, send, sync_spawn, call_soon)", "finally: await send(None)"),
     ),
 )
 
@@ -146,6 +161,7 @@ async def test_the_app_gets_its_events_through_a_trio_channel() -> None:
 
 
 def test_our_subclasses_use_no_name_of_the_library() -> None:
-    assert taken_names(http1.Http1, protocol(), ["handle"]) == []
+    assert taken_names(http1.Http1, protocol(), ["handle", "_send_h11_event"]) == []
     assert taken_names(http1._Stream, stream(), ["handle"]) == []
-    assert not hasattr(stream(), "_forwarding"), f"{FILE}: rename _Stream._forwarding"
+    taken = [name for name in ("_app", "_serving", "_forwarding") if hasattr(stream(), name)]
+    assert taken == [], f"{FILE}: rename these of _Stream"

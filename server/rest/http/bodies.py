@@ -1,7 +1,6 @@
 """Bounds on request bodies: a usual one, and larger ones for the events of payment providers."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import trio
@@ -37,22 +36,17 @@ class BodyBounds:
 
         return Bounded
 
-    @asynccontextmanager
-    async def cut_off(self, receive: Any, path: str) -> AsyncIterator[Any]:
+    def cut_off(self, receive: Any, path: str) -> "BodyReader":
         """Wrap an ASGI `receive` so that a body ends where it exceeds its bound.
 
         Without this, Quart (0.23 and later) reads the whole body into memory before it refuses it. The app sees a body
         of more bytes than its bound, which the class made by `bounded` refuses.
         """
-        reader = _Reader(receive, self._usual, self.of(path), self._large)
-        try:
-            yield reader.receive
-        finally:
-            reader.close()
+        return BodyReader(receive, self._usual, self.of(path), self._large)
 
 
-class _Reader:
-    """An ASGI `receive` of one request that counts the bytes of the body."""
+class BodyReader:
+    """An ASGI `receive` of one request that counts the bytes of the body; it must be closed at the end."""
 
     def __init__(self, receive: Any, usual: int, most: int, large: trio.Semaphore) -> None:
         self._receive = receive

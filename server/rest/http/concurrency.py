@@ -4,8 +4,7 @@ Every runnable request delays each wait of every other task: with a hundred of t
 long. Requests of one address beyond the first few therefore wait in order.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 import trio
 
@@ -22,31 +21,47 @@ class AddressConcurrency:
     def __init__(self) -> None:
         self._of: dict[str, _Address] = {}
 
-    @asynccontextmanager
-    async def slot(self, address: str | None) -> AsyncIterator[None]:
-        """Wait for a slot of this address and hold it inside the block; None never waits.
+    def slot(self, address: str | None) -> "_Slot":
+        """Return a context manager that waits for a slot of this address and holds it inside the block.
 
-        A cancelled wait leaves nothing behind.
+        None never waits. A cancelled wait leaves nothing behind.
         """
-        if address is None:
-            yield
-            return
-        slots = self._of.setdefault(address, _Address())
-        slots.users += 1
-        try:
-            number = await slots.acquire()
-            try:
-                yield
-            finally:
-                slots.release(number)
-        finally:
-            slots.users -= 1
-            if not slots.users:
-                del self._of[address]
+        return _Slot(self._of, address)
 
     def __len__(self) -> int:
         """Return the number of addresses that have a request."""
         return len(self._of)
+
+
+class _Slot:
+    """The slot of one request."""
+
+    __slots__ = ("_address", "_number", "_of", "_slots")
+
+    def __init__(self, of: "dict[str, _Address]", address: str | None) -> None:
+        self._of, self._address = of, address
+        self._slots: _Address | None = None
+        self._number = 0
+
+    async def __aenter__(self) -> None:
+        if self._address is not None:
+            self._slots = slots = self._of.get(self._address) or self._of.setdefault(self._address, _Address())
+            slots.users += 1
+            try:
+                self._number = await slots.acquire()
+            except BaseException:
+                self._leave(slots)
+                raise
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._slots is not None:
+            self._slots.release(self._number)
+            self._leave(self._slots)
+
+    def _leave(self, slots: "_Address") -> None:
+        slots.users -= 1
+        if not slots.users and self._address is not None:
+            del self._of[self._address]
 
 
 class _Address:
@@ -61,6 +76,8 @@ class _Address:
 
     async def acquire(self) -> int:
         """Wait for a slot and return the request's number."""
+        if len(self._begun) < AT_ONCE and not self._first.locked():
+            return self._begin()
         async with self._first:
             while len(self._begun) >= AT_ONCE:
                 number, began_at = next(iter(self._begun.items()))
@@ -69,9 +86,12 @@ class _Address:
                     await self._ended.wait()
                 if waiting.cancelled_caught:
                     self._begun.pop(number, None)
-            self._number += 1
-            self._begun[self._number] = trio.current_time()
-            return self._number
+            return self._begin()
+
+    def _begin(self) -> int:
+        self._number += 1
+        self._begun[self._number] = trio.current_time()
+        return self._number
 
     def release(self, number: int) -> None:
         """Free the slot of an answered request, unless it was passed on before."""

@@ -74,7 +74,7 @@ class Connections:
     async def serve(self, accepted: socket.socket, admission: Admission) -> None:
         """Serve one accepted socket until either side closes it, and close the socket on every way out."""
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
-        connection = _Connection(self._app, self._config, self._context, self._settings, stream, admission)
+        connection = _Connection(self._app, self._config, self._context, self._settings, accepted, stream, admission)
         address = admission.address
         self._open.setdefault(address, set()).add(connection)
         try:
@@ -128,11 +128,13 @@ class _Connection:
         config: Config,
         context: WorkerContext,
         settings: HttpSettings,
+        accepted: socket.socket,
         stream: trio.SocketStream,
         admission: Admission,
     ) -> None:
         self.admission = admission
         self.stream = stream
+        self._socket = accepted  # that of the stream, which made it non-blocking
         self.idle_since: float | None = trio.current_time()  # None while a request is read or answered
         self._app = app
         self._config = config
@@ -178,18 +180,26 @@ class _Connection:
 
     async def _handle_output(self, event: Event) -> None:
         """Do what the protocol asks for: send bytes, close, or start and stop the time of an idle connection."""
-        # The task that sends the last event of an answer also closes the connection or starts its keep-alive time, and
-        # Quart cancels that task when the request ends.
-        with trio.CancelScope(shield=True):
-            if isinstance(event, RawData):
-                await self._send(event.data)
-            elif isinstance(event, Closed):
-                self.end()
-                await self._protocol.handle(Closed())
-            elif isinstance(event, Updated):
-                self._note_idle(event.idle)
+        if isinstance(event, RawData):
+            await self._send(event.data)
+        elif isinstance(event, Closed):
+            self.end()
+            await self._protocol.handle(Closed())
+        elif isinstance(event, Updated):
+            self._note_idle(event.idle)
 
     async def _send(self, data: bytes) -> None:
+        """Send at once what the socket takes, and wait only for the rest."""
+        if not self._sending.locked():
+            with contextlib.suppress(OSError):  # it takes nothing now, or it is broken, which is found below
+                data = data[self._socket.send(data) :]
+        if data:
+            # The task that sends the end of an answer also closes the connection or starts its keep-alive time, and
+            # Quart cancels that task when the request ends.
+            with trio.CancelScope(shield=True):
+                await self._send_slowly(data)
+
+    async def _send_slowly(self, data: bytes) -> None:
         """Send in parts, and close the connection if the peer does not take one in `send_seconds`."""
         async with self._sending:
             try:
@@ -253,14 +263,14 @@ def _config() -> Config:
 
 def _http_only(app: Any) -> Any:
     """Wrap the app for HTTP alone and close websockets, which have another port."""
+    client_of, concurrency = app.config["CLIENT_OF"], app.config["CONCURRENCY"]
 
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             scope["path"] = scope["path"] or "/"  # a target such as `?x` has no path, which Quart requires
-            client = scope[CLIENT] = app.config["CLIENT_OF"](scope)
-            async with app.config["CONCURRENCY"].slot(None if client.exempt else client.limited_as):
-                async with app.config["BODY_BOUNDS"].cut_off(receive, scope["path"]) as receive_within:
-                    await app(scope, receive_within, send)
+            client = scope[CLIENT] = client_of(scope)
+            async with concurrency.slot(None if client.exempt else client.limited_as):
+                await app(scope, receive, send)
         else:
             await send({"type": "websocket.close"})
 

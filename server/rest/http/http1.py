@@ -5,13 +5,14 @@ each point:
 
 - `H11Protocol.handle` gives received bytes to its h11 connection and then handles the connection's events. `Http1` does
   both itself, since the library's handling switches to HTTP/2 and to websockets.
-- `H11Protocol.stream_send` sends the parts of a response, and starts the next cycle or closes after the last one.
+- `H11Protocol.stream_send` sends the parts of a response by `_send_h11_event`, and starts the next cycle or closes
+  after the last one.
 - `HTTPStream.handle` starts the app for a Request, and passes the body to it with `app_put`. For StreamClosed it only
   sets `closed`, writes an access log, which is off, and tells the app, for which it may wait.
+- `HTTPStream` starts its `app` with five arguments: the three of ASGI, and two that are for WSGI.
 - `HTTPStream.app_put` is the bound `send` of a trio memory channel, as `TaskGroup.spawn_app` returns it.
 """
 
-import contextlib
 from typing import Any
 
 import h11
@@ -21,8 +22,8 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Request, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.typing import H11SendableEvent
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.typing import AppWrapper, H11SendableEvent
 
 HEADERS_MAX = 100  # of a request; browsers behind proxies send about 30
 BODY_PARTS_MAX = 1_024  # chunks of any size that a body may have …
@@ -40,6 +41,7 @@ TITLES = {
 class Http1(H11Protocol):
     """Hypercorn's HTTP/1.1 without its switches to HTTP/2 and websockets; refuses hostile requests and closes."""
 
+    _unsent = b""  # parts of the present response
     _received = 0  # bytes since the headers of the present request
     _parts = 0  # of its body
     _part_bytes = 0
@@ -74,7 +76,7 @@ class Http1(H11Protocol):
     async def _handle_each(self) -> None:
         while True:
             if self.connection.they_are_waiting_for_100_continue:
-                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
+                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
             event = self.connection.next_event()
             if isinstance(event, h11.Request):
                 await self._begin(event)
@@ -139,17 +141,23 @@ class Http1(H11Protocol):
             (b"connection", b"close"),
         ]
         for part in (h11.Response(status_code=status_code, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
-            await self._write(part)
+            await self._send_h11_event(part)
 
-    async def _write(self, event: H11SendableEvent) -> None:
-        """Send a part of a response; after an error of the peer, h11 allows only some, and others are dropped."""
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        """Send a response once its last part is there: all bodies are in memory, and a call of the system costs more.
+
+        After an error of the peer, h11 allows only some parts, and others are dropped.
+        """
         try:
             data = self.connection.send(event)
         except h11.LocalProtocolError:
             if self.connection.their_state != h11.ERROR:
                 raise
         else:
-            await self.send(RawData(data=data))
+            self._unsent += data or b""
+            if isinstance(event, h11.EndOfMessage | h11.InformationalResponse):
+                data, self._unsent = self._unsent, b""
+                await self.send(RawData(data=data))
 
 
 def refuse_other_protocols(request: h11.Request) -> None:
@@ -171,22 +179,39 @@ def refuse_other_protocols(request: h11.Request) -> None:
 
 
 class _Stream(HTTPStream):
-    """Hypercorn's request and answer; closing it does not wait for an app that has stopped reading the body."""
+    """Hypercorn's request and answer; the end of its connection cancels the app, which may wait for anything."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, app: AppWrapper, *arguments: Any) -> None:
+        super().__init__(self._serve, *arguments)  # type: ignore[arg-type]  # reason: it takes any number
+        self._app = app
+        self._serving = trio.CancelScope()
         self._forwarding = trio.CancelScope()  # around the send of a body part into the bounded queue of the app
+
+    async def _serve(self, scope: Any, receive: Any, send: Any, *for_wsgi: Any) -> None:
+        with self._serving:
+            await self._app(scope, receive, send, *for_wsgi)
 
     async def handle(self, event: StreamEvent) -> None:
         """Start the app for a request, pass it the body and the end of the connection. StreamClosed never waits."""
         if isinstance(event, StreamClosed) and not self.closed:
             self.closed = True
             self._forwarding.cancel()
-            channel: trio.MemorySendChannel[Any] = self.app_put.__self__  # type: ignore[attr-defined]  # reason: its bound `send`
-            with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
-                channel.send_nowait({"type": "http.disconnect"})
-        elif isinstance(event, Body | EndBody):
-            with trio.CancelScope() as self._forwarding:
-                await super().handle(event)
+            if self.state is not ASGIHTTPState.CLOSED:
+                self._serving.cancel()
+        elif isinstance(event, EndBody):
+            await self._forward({"type": "http.request", "body": b"", "more_body": False})
+        elif isinstance(event, Body):
+            await self._forward({"type": "http.request", "body": bytes(event.data), "more_body": True})
         else:
             await super().handle(event)
+
+    async def _forward(self, message: Any) -> None:
+        """Put a part of the body into the queue of the app. Waits only if the queue is full."""
+        if self.closed:
+            return
+        channel: trio.MemorySendChannel[Any] = self.app_put.__self__  # type: ignore[attr-defined]  # reason: its bound `send`
+        try:
+            channel.send_nowait(message)
+        except trio.WouldBlock:
+            with trio.CancelScope() as self._forwarding:
+                await channel.send(message)

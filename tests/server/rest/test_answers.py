@@ -3,7 +3,8 @@
 import pytest
 
 from domain.refusals import Code, Refusal
-from server.rest.responses import BufferedResponse, Plain, answered, no_content, refused
+from server.rest.http.quart_app import BufferedResponse
+from server.rest.responses import Plain, answered, no_content, refused
 
 ANSWERS = {
     "no content": (no_content(), b""),

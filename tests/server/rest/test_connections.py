@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,14 +10,14 @@ import trio
 from httpx import URL, AsyncClient
 
 from domain.billing.posting import Posting, Receipt
-from domain.ids import UserId
 from server.context import Context
 from server.rest.http import connections
 from server.rest.routes import wallet
-from storage.ledger.wallets import Wallet, find_wallet
-from storage.postgres import Postgres
+from storage.market.accounts import Account, find_account
+from storage.postgres import Postgres, open_postgres
 from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.raw import exchange
+from tests.storage.postgres_processes import eventually
 from tests.support.clients import PATIENCE_SECONDS
 from tests.support.servers import add_fan, running_server, settings
 
@@ -108,15 +109,31 @@ async def test_a_request_under_way_when_the_server_closes_is_answered(
         async with running_server(dsn) as context:
             client.base_url = URL(f"http://127.0.0.1:{context.http_port}")
 
-            async def find_once_the_server_closes(postgres: Postgres, user_id: UserId) -> Wallet | None:
+            async def find_once_the_server_closes(postgres: Postgres, *who: Any) -> Account | None:
                 begun.set()
                 await context.http_closing.wait()
-                return await find_wallet(postgres, user_id)
+                return await find_account(postgres, *who)
 
-            monkeypatch.setattr(wallet, "find_wallet", find_once_the_server_closes)
+            monkeypatch.setattr(wallet, "find_account", find_once_the_server_closes)
             nursery.start_soon(ask, context, client)
             await begun.wait()
     assert statuses == [200]
+
+
+async def test_a_read_whose_client_hangs_up_ends_at_once(context: Context, users: Users, dsn: str) -> None:
+    fan = await users.fan(0)
+    request = f"GET /api/wallet HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {fan.token}\r\n\r\n"
+    async with open_postgres(dsn, pool_size=1) as other:
+        holder = await other.connect()
+        await holder.fetchrow("BEGIN")
+        await holder.fetchrow("LOCK TABLE wallets IN ACCESS EXCLUSIVE MODE")
+        client = await trio.open_tcp_stream("127.0.0.1", context.http_port)
+        await client.send_all(request.encode())
+        await eventually(lambda: not context.postgres.idle)
+        await client.aclose()
+        with trio.fail_after(4):  # sooner than the lock's own limit of five seconds
+            await eventually(lambda: context.postgres.idle)
+        holder.terminate()
 
 
 async def test_an_idle_connection_does_not_delay_the_drain(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,16 +126,16 @@ async def test_beyond_its_own_bound_an_event_is_too_large_and_other_paths_keep_t
 async def test_the_number_of_large_events_in_memory_is_bounded_and_payments_do_not_wait_for_them(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_hand, all_in_hand, wait_for_room = set[int](), trio.Event(), bodies._Reader._wait_for_room
+    in_hand, all_in_hand, wait_for_room = set[int](), trio.Event(), bodies.BodyReader._wait_for_room
 
-    async def note(reader: bodies._Reader) -> None:
+    async def note(reader: bodies.BodyReader) -> None:
         await wait_for_room(reader)
         if reader._taken > 65_536:
             in_hand.add(id(reader))
             if len(in_hand) == bodies.LARGE_AT_ONCE:
                 all_in_hand.set()
 
-    monkeypatch.setattr(bodies._Reader, "_wait_for_room", note)
+    monkeypatch.setattr(bodies.BodyReader, "_wait_for_room", note)
     fan = shop.users.stranger()
     large = shop.stripe.event(await shop.buy(fan), "invoice.paid", lines="x" * 100_000)
     purchase = await shop.buy(fan)

@@ -66,7 +66,7 @@ async def test_an_internal_error_reveals_nothing_to_the_client_and_is_logged_in_
         raise RuntimeError("SELECT secret FROM /etc/passwd")
 
     fan = await users.fan(0)
-    monkeypatch.setattr(wallet, "find_wallet", fail)
+    monkeypatch.setattr(wallet, "find_account", fail)
     with structlog.testing.capture_logs([merge_contextvars]) as logged:
         answer = await fan.get("/wallet")
     fields = check(answer, 500, "INTERNAL")
