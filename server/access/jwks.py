@@ -59,6 +59,11 @@ class KeySet:
         self.failed_reads = 0
         self._wanted = trio.Event()
 
+    @property
+    def current(self) -> object:
+        """Return the keys, as an object that is replaced when they are read again."""
+        return self._keys
+
     def find(self, algorithm: str, kid: str | None) -> PublicKey | None:
         """Return the key with this id for the algorithm, or its only key if `kid` is None.
 

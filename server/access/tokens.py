@@ -26,6 +26,9 @@ from server.config.auth import MIN_SECRET_CHARACTERS, Algorithm, AuthSettings, c
 # 9999-12-31T23:59:59Z, the last second that RFC 3339 can express; the expiry of overlay tokens, which have none.
 LAST_SECOND = 253_402_300_799
 
+# Tokens that are remembered as verified: a signature costs more than all other checks. At 1 kB each that is 4 MB.
+VERIFIED_MAX = 4_096
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -62,6 +65,8 @@ class TokenVerifier:
         self._operator_path = claim_path(settings.operator_claim)
         self._secret = secret_key(secret) if "HS256" in settings.algorithms else None
         self._keys = keys or _key_set(settings)
+        self._verified: dict[str, dict[str, Any]] = {}  # claims by token, the oldest first
+        self._verified_with: object = None  # the public keys at that time
 
     @property
     def failed_key_reads(self) -> int:
@@ -82,7 +87,7 @@ class TokenVerifier:
         No claim is read before the signature is verified.
         Never waits: a token with an unknown key is refused, and `run` is asked to fetch the keys.
         """
-        claims = _read_object(self._signed_payload(token))
+        claims = self._claims(token)
         expires_at = self._expiry(claims, now)
         self._check_parties(claims)
         return Identity(
@@ -90,6 +95,20 @@ class TokenVerifier:
             is_operator=_holds(claims, self._operator_path, self._settings.operator_value),
             expires_at=expires_at,
         )
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """Return the claims of a token whose signature is valid, now or since the public keys were read."""
+        keys = None if self._keys is None else self._keys.current
+        if keys is not self._verified_with:
+            self._verified_with = keys
+            self._verified.clear()
+        claims = self._verified.get(token)
+        if claims is None:
+            claims = _read_object(self._signed_payload(token))
+            if len(self._verified) >= VERIFIED_MAX:
+                del self._verified[next(iter(self._verified))]
+            self._verified[token] = claims
+        return claims
 
     def _signed_payload(self, token: str) -> bytes:
         """Return the payload of a token whose signature is valid. Raises TokenRefused."""

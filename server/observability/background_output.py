@@ -20,6 +20,7 @@ MAX_WAITING_LINES = 2048  # a few seconds of a busy server's log; a writer that 
 MAX_LINE_CHARACTERS = 16_384  # a long traceback; with the bound above, at most 32 MiB of ASCII wait
 # A write of at most PIPE_BUF bytes to a pipe is atomic, so that lines of several processes do not mix.
 BATCH_BYTES = select.PIPE_BUF
+GATHER_SECONDS = 0.01  # lines of this time are written together: each wake-up interrupts the thread of the event loop
 RETRY_SECONDS = 0.1  # after a failed write, so that a closed pipe costs at most ten system calls a second
 ENCODING = "utf-8"
 
@@ -135,6 +136,8 @@ class BackgroundStream(io.TextIOBase):
         size = 0
         while True:
             item = self._next(wait=not lines)
+            if not lines and isinstance(item, bytes):
+                time.sleep(GATHER_SECONDS)
             if isinstance(item, bytes) and (not lines or size + len(item) <= BATCH_BYTES):
                 lines.append(item)
                 size += len(item)

@@ -6,6 +6,7 @@ because exceptions may quote what a client has sent.
 
 import re
 from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,9 @@ MAX_READ_CHARACTERS = 16_384  # of one value: bounds the cost of its redaction t
 MAX_SHOWN_CHARACTERS = 6_000  # of one value; the first and last lines of a traceback explain it
 MAX_ITEMS = 50  # of one list or map
 MAX_DEPTH = 6
+# Short texts and names whose redaction is remembered, since most of them are those of the event before.
+REMEMBERED = 1_024
+MAX_REMEMBERED_CHARACTERS = 128
 
 _PRIVATE_NAME = re.compile(
     r"token|secret|password|authorization|cookie|api_?key|signature|dsn|database_url|e_?mail|display_?name|memo"
@@ -50,6 +54,7 @@ class Redaction:
     def __init__(self, words: Iterable[str] = ()) -> None:
         longest_first = sorted({word for word in words if word}, key=len, reverse=True)
         self._words = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._of_short_text = lru_cache(REMEMBERED)(self._of_text)
 
     def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         for name, value in event.items():
@@ -59,7 +64,7 @@ class Redaction:
     def _of_field(self, name: str, value: Any, depth: int = 0) -> Any:
         if isinstance(value, bool | int | float | None):
             return value
-        return REDACTED if _PRIVATE_NAME.search(name) else self._of_value(value, depth)
+        return REDACTED if _is_private(name) else self._of_value(value, depth)
 
     def _of_value(self, value: Any, depth: int) -> Any:
         if isinstance(value, bool | int | float | None):
@@ -73,7 +78,8 @@ class Redaction:
             }
         if isinstance(value, list | tuple | set | frozenset):
             return [self._of_value(inner, depth + 1) for inner in islice(value, MAX_ITEMS)]
-        return self._of_text(value if isinstance(value, str) else _shown(value))
+        text = value if isinstance(value, str) else _shown(value)
+        return self._of_short_text(text) if len(text) <= MAX_REMEMBERED_CHARACTERS else self._of_text(text)
 
     def _of_text(self, text: str) -> str:
         text = shortened(text, MAX_READ_CHARACTERS)
@@ -81,6 +87,11 @@ class Redaction:
         if "@" in clear:
             clear = _E_MAIL.sub(REDACTED, clear)
         return shortened(clear, MAX_SHOWN_CHARACTERS)
+
+
+@lru_cache(REMEMBERED)
+def _is_private(name: str) -> bool:
+    return _PRIVATE_NAME.search(name) is not None
 
 
 def shortened(text: str, limit: int) -> str:

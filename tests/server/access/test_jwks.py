@@ -12,8 +12,9 @@ from joserfc.jwk import ECKey
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from server.access import tokens
 from server.access.jwks import KeySet, public_keys
-from server.access.tokens import TokenVerifier
+from server.access.tokens import TokenRefused, TokenVerifier, issue_token
 from server.config.auth import AuthSettings
 from tests.support.tokens import (
     ALICE,
@@ -153,6 +154,34 @@ async def test_keys_are_read_again_every_ten_minutes_and_a_withdrawn_one_is_remo
     assert keys.find("ES256", "ec") is None
     assert keys.find("ES256", "other") is not None
     assert issuer.asked_at[:2] == [0, 600]
+
+
+async def test_a_verified_token_is_refused_once_its_key_is_withdrawn(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    issuer = Issuer(EC, OTHER_EC)
+    settings = AuthSettings(algorithms=("ES256",), jwks_file="keys.json")
+    verifier = TokenVerifier(settings, keys=issuer.key_set())
+    await nursery.start(verifier.run)
+    token = signed_by(EC, "ES256")
+    assert verifier.verify(token, now=NOW) == verifier.verify(token, now=NOW)
+    issuer.keys = (OTHER_EC,)
+    await trio.sleep(601)
+    with pytest.raises(TokenRefused, match="unknown key"):
+        verifier.verify(token, now=NOW)
+
+
+async def test_a_verified_token_expires_and_is_one_of_a_limited_number(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "VERIFIED_MAX", 2)
+    verifier = TokenVerifier(AuthSettings(), secret=SECRET)
+    texts = [issue_token(SECRET, ALICE, ttl_seconds=60 + number, now=NOW) for number in range(3)]
+    for text in texts:
+        assert verifier.verify(text, now=NOW).user_id == ALICE
+    assert list(verifier._verified) == texts[1:]
+    with pytest.raises(TokenRefused, match="expired"):
+        verifier.verify(texts[2], now=NOW + 3600)
 
 
 @pytest.mark.parametrize(
