@@ -31,6 +31,11 @@ def rfc3339(at: Instant) -> str:
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def rfc3339_of(moment: datetime) -> str:
+    """Format a datetime of the database as `rfc3339` does; it must carry a time zone."""
+    return f"{moment.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+
+
 def rfc3339_or_none(at: Instant | None) -> str | None:
     """Format as `rfc3339` does; None stays None."""
     return None if at is None else rfc3339(at)

@@ -70,50 +70,59 @@ class Listing(NamedTuple):
     id: str
 
     async def page(
-        self, postgres: Postgres, page: Page, conditions: Sequence[str], args: list[Any], read_row: Callable[[Row], T]
+        self,
+        postgres: Postgres,
+        page: Page,
+        conditions: Sequence[str],
+        args: list[Any],
+        read_row: Callable[[Row], T],
     ) -> Paged[T]:
         """Return one page of the rows that meet any of `conditions`, each converted by `read_row`.
 
-        The conditions are SQL, exclude each other, and should have an index each. All of them share the numbered
-        parameters `args`. Raises BadCursor, StorageUnavailable.
+        A row has the columns of the list and, behind them, those of its key and of the total. The conditions are SQL,
+        exclude each other, and should have an index each. All of them share the numbered parameters `args`. Raises
+        BadCursor, StorageUnavailable.
         """
-        all_rows = conditions, args
+        total = self._total(conditions)
+        at_start, all_args = page.before is None, args
         if page.before is not None:
             args = [*args, *Cursor.decode(page.before)]
             after_cursor = f" AND ({self.at}, {self.id}) < (${len(args) - 1}, ${len(args)})"
             conditions = [condition + after_cursor for condition in conditions]
-        keys = await self._keys(postgres, page, conditions, args)
-        if page.before is None and 0 < len(keys) <= page.limit:
-            total = page.offset + len(keys)  # this is the last page, so its end is the total
+        # Find the keys of the page and of the row after it, then read the rows, and count all if more may follow.
+        rows = await postgres.fetch(self._page(page, conditions, total, at_start), *args)
+        if rows:
+            *_, key_at, key_id, counted = rows[min(len(rows), page.limit) - 1]
+        elif at_start and page.offset == 0:
+            counted = 0
         else:
-            total = await self._count(postgres, *all_rows)
-        shown = keys[: page.limit]
-        # Read the rows of the page by their ids.
-        rows = await postgres.fetch(
-            f"SELECT {self.columns} FROM {self.source} WHERE {self.id} = ANY($1::uuid[])"
-            f" ORDER BY {self.at} DESC, {self.id} DESC",
-            [key.id for key in shown],
-        )
-        following = shown[-1].encode() if len(keys) > page.limit else None
-        return Paged([read_row(row) for row in rows], min(total, COUNT_LIMIT), total > COUNT_LIMIT, following)
+            # Count the rows, since the page is behind the last one.
+            counted = (await postgres.fetch(f"SELECT {total}", *all_args))[0][0]
+        following = Cursor(key_at, key_id).encode() if len(rows) > page.limit else None
+        items = [read_row(row) for row in rows[: page.limit]]
+        return Paged(items, min(counted, COUNT_LIMIT), counted > COUNT_LIMIT, following)
 
-    async def _count(self, postgres: Postgres, conditions: Sequence[str], args: list[Any]) -> int:
+    def _page(self, page: Page, conditions: Sequence[str], total: str, at_start: bool) -> str:
+        """Return the SQL of a page: its rows, with the key of each and the total behind their columns.
+
+        OFFSET 0 keeps the planner from joining the tables before the keys are found. A page from the start that is
+        the last one has its total from its own rows.
+        """
+        until = page.offset + page.limit + 1
+        is_last = f"(SELECT count(*) FROM keys) <= {page.limit}" if at_start else "false"
+        return (
+            f"WITH keys AS MATERIALIZED (SELECT at, id FROM ({self._newest(conditions, until)}) w"
+            f" ORDER BY at DESC, id DESC LIMIT {page.limit + 1} OFFSET {page.offset})"
+            " SELECT r.*, k.at AS key_at, k.id AS key_id,"
+            f" CASE WHEN {is_last} THEN {page.offset} + (SELECT count(*) FROM keys) ELSE {total} END AS total"
+            f" FROM keys k, LATERAL (SELECT {self.columns} FROM {self.source} WHERE {self.id} = k.id OFFSET 0) r"
+            " ORDER BY k.at DESC, k.id DESC"
+        )
+
+    def _total(self, conditions: Sequence[str]) -> str:
+        """Return the SQL of the number of rows, counted up to one more than COUNT_LIMIT."""
         limit = COUNT_LIMIT + 1
-        # Count the rows, up to one more than COUNT_LIMIT.
-        rows = await postgres.fetch(
-            f"SELECT count(*) FROM (SELECT FROM ({self._newest(conditions, limit)}) w LIMIT {limit}) c", *args
-        )
-        return int(rows[0][0])
-
-    async def _keys(self, postgres: Postgres, page: Page, conditions: Sequence[str], args: list[Any]) -> list[Cursor]:
-        """Return time and id of each row of the page, and of the row after it."""
-        # Merge the newest rows of each condition, and skip those before the page.
-        rows = await postgres.fetch(
-            f"SELECT at, id FROM ({self._newest(conditions, page.offset + page.limit + 1)}) w"
-            f" ORDER BY at DESC, id DESC LIMIT {page.limit + 1} OFFSET {page.offset}",
-            *args,
-        )
-        return [Cursor(*row) for row in rows]
+        return f"(SELECT count(*) FROM (SELECT FROM ({self._newest(conditions, limit)}) w LIMIT {limit}) c)"
 
     def _newest(self, conditions: Sequence[str], limit: int) -> str:
         """Return the SQL of the newest `limit` rows of each condition; each condition reads its own index in order."""

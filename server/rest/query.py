@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from server.rest.strict_json import FieldError, InvalidRequest, fit
+from server.rest.strict_json import FieldError, InvalidRequest, fields_of, fit
 from storage.paging import Page
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ def decode_query(given: Mapping[str, Sequence[str]], kind: type[S]) -> S:
     if empty := [FieldError(name, "must not contain the character U+0000") for name in texts if "\0" in texts[name]]:
         raise InvalidRequest(*empty)
     query = fit({name: _integer(text) if known[name] else text for name, text in texts.items()}, kind)
-    for field in msgspec.structs.fields(kind):
+    for field in fields_of(kind):
         if isinstance(moment := getattr(query, field.name), datetime) and not _in_calendar(moment):
             raise InvalidRequest(FieldError(field.encode_name, "is outside the calendar"))
     return query
@@ -94,7 +94,7 @@ def _parameters(kind: type[msgspec.Struct]) -> Mapping[str, bool]:
     """Return the parameter names of a struct, each with whether it is an integer."""
     return {
         field.encode_name: isinstance(msgspec.inspect.type_info(field.type), msgspec.inspect.IntType)
-        for field in msgspec.structs.fields(kind)
+        for field in fields_of(kind)
     }
 
 

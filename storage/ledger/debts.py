@@ -7,7 +7,7 @@ import msgspec
 
 from domain.billing.posting import Kind
 from domain.ids import UserId
-from domain.instant import from_datetime, rfc3339
+from domain.instant import rfc3339_of
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Postgres, Row
 
@@ -85,5 +85,5 @@ def _debt(row: Row) -> Debt:
         ref_id=row["ref_id"],
         operator_id=row["operator_id"],
         reason=row["reason"],
-        at=rfc3339(from_datetime(row["created_at"])),
+        at=rfc3339_of(row["created_at"]),
     )

@@ -14,7 +14,7 @@ import msgspec
 
 from domain.billing.posting import Kind
 from domain.ids import ESCROW, LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, UserId
-from domain.instant import from_datetime, rfc3339
+from domain.instant import rfc3339_of
 from storage.paging import COUNT_LIMIT, BadCursor, Page, Paged
 from storage.postgres import Postgres, Row
 
@@ -79,9 +79,9 @@ class NumberRange(NamedTuple):
 async def statement(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> Paged[Entry]:
     """Return a page of a wallet's entries, newest first, of all rooms. Raises BadCursor, StorageUnavailable."""
     assert wanted.room_id is None, "the blocks of one room are read by storage/rooms/block_entries.py"
-    span = await find_range(postgres, user_id, wanted.since, wanted.until)
     if wanted.kind is None and wanted.side is None:
-        return await _window(postgres, user_id, wanted, span, page)
+        return await _window(postgres, user_id, wanted, page)
+    span = await find_range(postgres, user_id, wanted.since, wanted.until)
     return await search(postgres, user_id, wanted, span, page)
 
 
@@ -94,26 +94,31 @@ async def find_range(
     there is no such wallet. Raises StorageUnavailable.
     """
     # Convert both dates into entry numbers.
-    row = await postgres.fetchrow(
-        "SELECT CASE WHEN $3::timestamptz IS NULL THEN 0 ELSE entries_before(id, n, $2::smallint[], $3) END AS low,"
-        " CASE WHEN $4::timestamptz IS NULL THEN n ELSE entries_before(id, n, $2::smallint[], $4) END AS high"
-        " FROM wallets WHERE id = $1",
-        user_id,
-        list(Kind),
-        since,
-        until,
-    )
+    row = await postgres.fetchrow(_RANGE, user_id, list(Kind), since, until)
     return NumberRange(0, 0) if row is None else NumberRange(row["low"], max(row["low"], row["high"]))
 
 
-async def _window(
-    postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: NumberRange, page: Page
-) -> Paged[Entry]:
-    """Return a page of all entries of a range: without a filter numbers have no gap, so the page is a range of them."""
-    rest = span.before(page.before)
-    shown = rest.within(NumberRange(rest.high - page.offset - page.limit, rest.high - page.offset))
-    rows = await _rows(postgres, user_id, wanted, shown)
-    return entry_page(rows, span.high - span.low, has_more=shown.low > rest.low)
+_RANGE = (
+    "SELECT CASE WHEN $3::timestamptz IS NULL THEN 0 ELSE entries_before(id, n, $2::smallint[], $3) END AS low,"
+    " CASE WHEN $4::timestamptz IS NULL THEN n ELSE entries_before(id, n, $2::smallint[], $4) END AS high"
+    " FROM wallets WHERE id = $1"
+)
+
+
+async def _window(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> Paged[Entry]:
+    """Return a page of all entries of a period: without a filter numbers have no gap, so the page is a range of them.
+
+    One statement finds the period's range, as `find_range` does, and reads the page's part of it.
+    """
+    last = MAX_N if page.before is None else _cursor(page.before) - 1
+    # Read the entries of the page, or one row without an entry if there is none.
+    rows = await postgres.fetch(
+        _WINDOW, *(user_id, wanted.kinds, wanted.since, wanted.until, last, page.offset, page.limit)
+    )
+    if not rows:  # there is no such wallet
+        return entry_page([], 0, has_more=False)
+    entries = [row for row in rows if row["n"] is not None]
+    return entry_page(entries, rows[0]["total"], has_more=rows[0]["has_more"])
 
 
 async def search(
@@ -156,15 +161,22 @@ _NUMBERS = "unnest($2::text[]) side, unnest($3::smallint[]) kind, entry_numbers(
 
 async def _rows(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: NumberRange) -> list[Row]:
     """Return the matching entries of a range that holds no more than one page of them."""
-    # OFFSET 0 keeps the planner from merging the kinds: a few index lookups each, instead of a scan of the wallet.
-    halves = " UNION ALL ".join(
-        f"SELECT h.* FROM unnest($2::smallint[]) k, LATERAL ({entries_of_side(side)} WHERE {side}_wallet = $1"
-        f" AND kind = k AND {side}_n > $3 AND {side}_n <= $4{_in_room(wanted, '$5')} OFFSET 0) h"
-        for side in wanted.sides
-    )
+    halves = _halves(wanted.sides, "$3", "$4", _in_room(wanted, "$5"))
     # Read the entries of both sides, newest first.
     return await postgres.fetch(
         f"SELECT * FROM ({halves}) e ORDER BY n DESC", *(user_id, wanted.kinds, *span, *_room_args(wanted))
+    )
+
+
+def _halves(sides: Sequence[str], low: str, high: str, more: str = "") -> str:
+    """Return the SQL of the entries of both sides with numbers above `low` and up to `high`, in no order.
+
+    OFFSET 0 keeps the planner from merging the kinds: a few index lookups each, instead of a scan of the wallet.
+    """
+    return " UNION ALL ".join(
+        f"SELECT h.* FROM unnest($2::smallint[]) k, LATERAL ({entries_of_side(side)} WHERE {side}_wallet = $1"
+        f" AND kind = k AND {side}_n > {low} AND {side}_n <= {high}{more} OFFSET 0) h"
+        for side in sides
     )
 
 
@@ -190,6 +202,17 @@ def entries_of_side(side: str) -> str:
 def _of_refunded(column: str) -> str:
     """Return the SQL of a column of the refunded posting, found by its key; NULL unless the entry is a refund."""
     return f"CASE WHEN kind = 6 THEN (SELECT o.{column} FROM journal o WHERE o.key = journal.content) END"
+
+
+# The period's range; what of it precedes the cursor, up to `top`; and the part that the page shows.
+_WINDOW = (
+    f"SELECT e.*, s.high - s.low AS total, s.first > s.low AS has_more FROM ("
+    "SELECT low, high, first, greatest(first, top - $6) AS last FROM ("
+    "SELECT low, high, top, greatest(low, top - $6 - $7) AS first FROM ("
+    "SELECT low, greatest(low, high) AS high, greatest(low, least(high, $5)) AS top FROM ("
+    f"{_RANGE} OFFSET 0) r) b) f OFFSET 0) s"
+    f" LEFT JOIN LATERAL ({_halves(('debit', 'credit'), 's.first', 's.last')}) e ON true ORDER BY e.n DESC"
+)
 
 
 def entry_page(rows: list[Row], total: int, *, has_more: bool) -> Paged[Entry]:
@@ -218,5 +241,5 @@ def _entry(row: Row) -> Entry:
         ref_id=row["ref_id"],
         refund_of=None if row["refund_of"] is None else Kind(row["refund_of"]).name.lower(),
         memo=row["memo"],
-        at=rfc3339(from_datetime(row["created_at"])),
+        at=rfc3339_of(row["created_at"]),
     )

@@ -25,13 +25,15 @@ class Wallet(msgspec.Struct, frozen=True, rename="camel"):
         return Funds(self.balance, self.n)
 
 
+# The columns of a Wallet, from `wallets w`.
+WALLET_COLUMNS = (
+    "w.balance, w.lifetime_earned, w.lifetime_spent, w.n, w.limited,"
+    " w.limited AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = w.id), w.promotional, w.owed"
+)
+
+
 async def find_wallet(postgres: Postgres, user_id: UserId) -> Wallet | None:
     """Return the user's wallet, or None if there is no such user. Raises StorageUnavailable."""
     # Read the wallet, and whether it is frozen.
-    row = await postgres.fetchrow(
-        "SELECT balance, lifetime_earned, lifetime_spent, n, limited,"
-        " limited AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = id), promotional, owed"
-        " FROM wallets WHERE id = $1",
-        user_id,
-    )
+    row = await postgres.fetchrow(f"SELECT {WALLET_COLUMNS} FROM wallets w WHERE w.id = $1", user_id)
     return None if row is None else Wallet(*row)

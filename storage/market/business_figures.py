@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from domain.billing.posting import Kind
 from domain.ids import RoomId
-from domain.instant import from_datetime, rfc3339
+from domain.instant import rfc3339_of
 from storage import wall_clock
 from storage.postgres import Postgres
 
@@ -165,7 +165,7 @@ async def read_figures(postgres: Postgres, through: datetime, days: int, currenc
     volumes = await _volumes(postgres, first_day)
     return Figures(
         first_day=first_day,
-        through=rfc3339(from_datetime(through)),
+        through=rfc3339_of(through),
         sales=await _sales(postgres, first_day, currency),
         buyers=await _buyers(postgres, first_day, currency),
         volumes=volumes,

@@ -214,4 +214,4 @@ async def _mark_purchase(connection: Connection, purchase_id: UUID, problem: str
 
 
 def _payment(row: Row) -> Payment:
-    return Payment(**dict(row))
+    return Payment(**{name: row[name] for name in Payment.__struct_fields__})

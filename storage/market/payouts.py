@@ -233,5 +233,5 @@ async def _insert(connection: Connection, new: NewPayout) -> Payout:
 
 
 def _payout(row: Row) -> Payout:
-    fields = dict(row)
+    fields = {name: row[name] for name in Payout.__struct_fields__}
     return Payout(**fields | {"posting_key": PostingKey(fields["posting_key"].bytes)})

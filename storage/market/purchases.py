@@ -232,4 +232,4 @@ async def _insert(connection: Connection, new: NewPurchase) -> Purchase:
 
 def purchase_of(row: Row) -> Purchase:
     """Convert a row with all columns of a purchase."""
-    return Purchase(**dict(row))
+    return Purchase(**{name: row[name] for name in Purchase.__struct_fields__})

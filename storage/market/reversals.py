@@ -224,4 +224,4 @@ async def _release(connection: Connection, reversal_id: UUID, settlement: Settle
 
 
 def _reversal(row: Row) -> Reversal:
-    return Reversal(**dict(row))
+    return Reversal(**{name: row[name] for name in Reversal.__struct_fields__})

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import UserId
-from domain.instant import Instant, from_datetime, rfc3339
+from domain.instant import Instant, from_datetime, rfc3339_of
 from domain.refusals import Code, Refusal
 from storage.paging import Listing, Page, Paged
 from storage.people.operator_actions import Action, note_action
@@ -136,12 +136,12 @@ _LIFT = "UPDATE bans SET lifted_at = now() WHERE user_id = $1 AND lifted_at IS N
 
 
 def _ban(row: Row) -> Ban:
-    ban_id, user_id, reason, banned_by, created_at, until = row
+    ban_id, user_id, reason, banned_by, created_at, until, *_ = row
     return Ban(
         ban_id,
         user_id,
         reason,
         banned_by,
-        rfc3339(from_datetime(created_at)),
-        None if until is None else rfc3339(from_datetime(until)),
+        rfc3339_of(created_at),
+        None if until is None else rfc3339_of(until),
     )

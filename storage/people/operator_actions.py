@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from domain.ids import PostingKey, UserId
-from domain.instant import from_datetime, rfc3339
+from domain.instant import rfc3339_of
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Row
 
@@ -144,5 +144,5 @@ def _action(row: Row) -> KeptAction:
         tokens=row["tokens"],
         reason=row["reason"],
         key=row["key"],
-        at=rfc3339(from_datetime(row["created_at"])),
+        at=rfc3339_of(row["created_at"]),
     )

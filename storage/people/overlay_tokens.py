@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import UserId
-from domain.instant import from_datetime, rfc3339
+from domain.instant import rfc3339_of
 from domain.refusals import Code, Refusal
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, Postgres, Row
@@ -138,11 +138,9 @@ def _digest(secret: str) -> bytes:
 
 
 def _card(row: Row) -> OverlayTokenCard:
-    token_id, name, created_at, last_used_at, revoked_at = row
-    return OverlayTokenCard(
-        token_id, name, rfc3339(from_datetime(created_at)), _moment(last_used_at), _moment(revoked_at)
-    )
+    token_id, name, created_at, last_used_at, revoked_at, *_ = row
+    return OverlayTokenCard(token_id, name, rfc3339_of(created_at), _moment(last_used_at), _moment(revoked_at))
 
 
 def _moment(at: datetime | None) -> str | None:
-    return None if at is None else rfc3339(from_datetime(at))
+    return None if at is None else rfc3339_of(at)

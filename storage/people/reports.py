@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import RoomId, UserId
-from domain.instant import from_datetime, rfc3339
+from domain.instant import rfc3339_of
 from domain.refusals import Refusal
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, Postgres, Row
@@ -102,5 +102,5 @@ async def list_reports(postgres: Postgres, page: Page, *, user_id: UserId | None
 
 
 def _report(row: Row) -> Report:
-    report_id, reporter_id, user_id, room_id, reason, created_at = row
-    return Report(report_id, reporter_id, user_id, room_id, reason, rfc3339(from_datetime(created_at)))
+    report_id, reporter_id, user_id, room_id, reason, created_at, *_ = row
+    return Report(report_id, reporter_id, user_id, room_id, reason, rfc3339_of(created_at))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from domain.ids import PostingKey, RoomId, UserId, block_key, refund_key, refund_rest_key
-from domain.instant import from_datetime, rfc3339
+from domain.instant import rfc3339_of
 from storage.postgres import PgUUID, Postgres
 
 MAX_BLOCKS_SHOWN = 1000  # of one call: eight hours and twenty minutes at 30 s
@@ -41,8 +41,7 @@ async def find_charged_blocks(postgres: Postgres, room_id: RoomId, payer: UserId
     )
     refunds = await find_refunded_tokens(postgres, keys)
     return [
-        Block(row["block_no"], row["tokens"], rfc3339(from_datetime(row["created_at"])), *refunds[row["key"].bytes])
-        for row in rows
+        Block(row["block_no"], row["tokens"], rfc3339_of(row["created_at"]), *refunds[row["key"].bytes]) for row in rows
     ]
 
 
@@ -66,5 +65,5 @@ async def find_refunded_tokens(postgres: Postgres, paid: Sequence[PostingKey]) -
         " WHERE key = ANY($1::uuid[]) GROUP BY content",
         keys,
     )
-    found = {row["content"].bytes: RefundedTokens(row["tokens"], rfc3339(from_datetime(row["at"]))) for row in rows}
+    found = {row["content"].bytes: RefundedTokens(row["tokens"], rfc3339_of(row["at"])) for row in rows}
     return defaultdict(RefundedTokens, found)

@@ -9,7 +9,7 @@ import msgspec
 
 from domain.billing.posting import Kind
 from domain.ids import RoomId, UserId
-from domain.instant import Instant, as_datetime, from_datetime, rfc3339
+from domain.instant import Instant, as_datetime, rfc3339_of
 from domain.protocol.events import HistoryTip, Person
 from storage.ledger.statements import MAX_N, Entry, EntryFilter, find_range, search, statement
 from storage.paging import Page, Paged
@@ -88,7 +88,7 @@ async def _tips_of_room(
 def _past_tip(row: Row, hidden: Collection[UserId]) -> HistoryTip:
     giver = row["debit_wallet"]
     return HistoryTip(
-        at=rfc3339(from_datetime(row["created_at"])),
+        at=rfc3339_of(row["created_at"]),
         tip_id=row["ref_id"],
         from_=Person(giver, row["display_name"]),
         amount_tokens=row["tokens"],

@@ -5,8 +5,7 @@ import msgspec
 from domain.ids import UserId
 from server.rest.request import Request
 from server.rest.route import Routes
-from server.rest.routes.wallet import WalletCard, wallet_card
-from storage.people.users import find_user
+from server.rest.routes.wallet import WalletCard, read_account
 
 routes = Routes("/api/me")
 
@@ -30,7 +29,5 @@ class Me(msgspec.Struct, frozen=True, rename="camel"):
 @routes.get()
 async def show_me(request: Request) -> Me:
     """The user of the token, and their wallet. The first request of a new user creates both."""
-    user = await find_user(request.context.postgres, request.user_id)
-    assert user is not None, "authentication creates the user"
-    card = UserCard(user.user_id, user.display_name, user.is_creator, request.is_operator)
-    return Me(card, await wallet_card(request))
+    user, wallet = await read_account(request)
+    return Me(UserCard(user.user_id, user.display_name, user.is_creator, request.is_operator), wallet)

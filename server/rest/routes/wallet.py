@@ -14,8 +14,8 @@ from server.rest.request import Request
 from server.rest.route import Routes
 from storage.ledger.spend_limits import find_spend_limit, set_spend_limit
 from storage.ledger.statements import Entry, EntryFilter, statement
-from storage.ledger.wallets import find_wallet
-from storage.market.payouts import cashable_tokens
+from storage.market.accounts import find_account
+from storage.people.users import User
 
 routes = Routes("/api/wallet")
 
@@ -79,7 +79,8 @@ class LedgerQuery(PeriodPaging, frozen=True, rename="camel"):
 @routes.get()
 async def show_wallet(request: Request) -> WalletCard:
     """The caller's balance and its parts, lifetime sums and limits."""
-    return await wallet_card(request)
+    _, card = await read_account(request)
+    return card
 
 
 @routes.put("/limits", refuses=(Code.VALIDATION_FAILED,))
@@ -100,15 +101,14 @@ async def list_entries(request: Request, query: LedgerQuery) -> Listed[Entry]:
     return request.listed(await statement(request.context.postgres, request.user_id, wanted, query.page), query)
 
 
-async def wallet_card(request: Request) -> WalletCard:
-    """Read the caller's wallet. Raises StorageUnavailable."""
-    wallet = await find_wallet(request.context.postgres, request.user_id)
-    assert wallet is not None, "a trigger gives every user a wallet"
+async def read_account(request: Request) -> tuple[User, WalletCard]:
+    """Read the caller and the caller's wallet. Raises StorageUnavailable."""
+    context = request.context
+    account = await find_account(context.postgres, request.user_id, context.settings.payouts.holding_days)
+    assert account is not None, "authentication creates the user, and a trigger gives every user a wallet"
+    user, wallet, cashable = account
     limits = await _limits(request) if wallet.limited else Limits()
-    cashable = await cashable_tokens(
-        request.context.postgres, request.user_id, request.context.settings.payouts.holding_days
-    )
-    return WalletCard(
+    card = WalletCard(
         wallet.balance,
         wallet.promotional,
         cashable.tokens,
@@ -119,6 +119,7 @@ async def wallet_card(request: Request) -> WalletCard:
         limits,
         wallet.frozen,
     )
+    return user, card
 
 
 async def _limits(request: Request) -> Limits:
