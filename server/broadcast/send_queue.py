@@ -45,6 +45,7 @@ class SendQueue(trio.abc.Stream):
         "_waiting",
         "_waiting_bytes",
         "closed",
+        "needs_no_reader",
         "received_at",
     )
 
@@ -65,6 +66,9 @@ class SendQueue(trio.abc.Stream):
         self._drained: trio.Event | None = None  # set once nothing waits any more; made by `aclose`
         self.closed = trio.Event()
         self.received_at = trio.current_time()  # when the peer's last byte came in
+        self.needs_no_reader: Callable[[bytes], bool] = (
+            _nothing  # whether input says no more than that the peer is there
+        )
 
     def push(self, frame: bytes) -> None:
         """Send a complete websocket frame, or several, after those that were pushed before.
@@ -181,6 +185,7 @@ class SendQueue(trio.abc.Stream):
         if not self.closed.is_set():
             self.closed.set()
             self._accept = _discard_frame
+            self.needs_no_reader = _nothing  # that of a parser refers to this object
             self._waiting.clear()
             self._note_drained()
             trio.lowlevel.notify_closing(self._sock)
@@ -211,7 +216,7 @@ class SendQueue(trio.abc.Stream):
         return await self._read(max_bytes or 4096)
 
     async def _read(self, max_bytes: int) -> bytes:
-        """Wait for input and receive it; notes the time of its arrival."""
+        """Wait for input and receive it; notes the time of its arrival, and passes over what needs no reader."""
         while True:
             if self.closed.is_set():
                 raise trio.ClosedResourceError
@@ -223,6 +228,9 @@ class SendQueue(trio.abc.Stream):
                 raise trio.BrokenResourceError from error
             else:
                 self.received_at = trio.current_time()
+                if self.needs_no_reader(data):
+                    await trio.lowlevel.wait_readable(self._sock)
+                    continue
                 await trio.lowlevel.checkpoint()  # a peer that floods must not keep other tasks from running
                 return data
 
@@ -279,6 +287,10 @@ class SendQueue(trio.abc.Stream):
             await trio.sleep(BUSY_SECONDS)
         except trio.ClosedResourceError:
             await trio.lowlevel.checkpoint()
+
+
+def _nothing(data: bytes) -> bool:
+    return False
 
 
 _discard_frame = len  # sink of a closing connection: reports every frame as sent and discards it

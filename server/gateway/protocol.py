@@ -15,13 +15,14 @@ from domain.refusals import Code, Refusal, unfit
 from server.access.rate_limits import RateLimitsUnavailable
 from server.access.tokens import TokenRefused, bearer
 from server.access.user_budgets import may_open, refuse_command
-from server.broadcast.codec import PING_FRAME, Encoding, Misfit
+from server.broadcast.codec import Encoding, Misfit
 from server.broadcast.replies import JoinReply, SocketReply
 from server.broadcast.send_queue import SendQueue
 from server.broadcast.value_faults import Undecodable
 from server.close_codes import CloseCode, CloseConnection, ends_session
 from server.context import Context
 from server.gateway.authentication import authenticate, recheck
+from server.gateway.pings import Pings
 from server.sessions.resend import resend
 from server.sessions.session import Session
 from storage.database_errors import StatementRefused, StorageUnavailable
@@ -41,15 +42,14 @@ class ClientProtocol:
     """
 
     __slots__ = (
-        "_asked_at",
         "_context",
         "_limited",
-        "_presence_matters",
+        "_next_check",
+        "_pings",
         "_session",
         "_token_expires_at",
         "_warned_of_expiry",
         "encoding",
-        "pinged_at",
         "send_queue",
     )
 
@@ -58,13 +58,12 @@ class ClientProtocol:
         self._context = context
         self._limited = limited
         self._session: Session
-        self._presence_matters = False  # some room depends on the client's presence, so it is pinged more often
+        self._pings = Pings(send_queue, context.settings.websocket, context.clock.stalls)
         self._token_expires_at = 0  # unix seconds
         self._warned_of_expiry = False
         self.encoding = encoding
         self.send_queue = send_queue
-        self.pinged_at = send_queue.received_at
-        self._asked_at = -inf  # when the first ping was sent that followed the last byte received
+        self._next_check = -inf  # before then a check has nothing to do
 
     # The session
 
@@ -183,7 +182,7 @@ class ClientProtocol:
         session.resume(backlogs)
         if rights_changed:
             self._context.room_commands.check_rights(session)
-        self._presence_matters = session.presence_matters()
+        self._pings.presence_matters = session.presence_matters()
         resend(
             self._context.registry,
             self._context.settings.websocket.ping_timeout_seconds,
@@ -225,7 +224,7 @@ class ClientProtocol:
             case c.RoomJoin():
                 reply = JoinReply(self, command.ref, self._context.ice.of(self._session.user_id))
                 await self._context.room_commands.join(self._session, command, reply)
-                self._presence_matters = self._session.presence_matters()
+                self._note_presence()
             case c.RoomLeave():
                 self._leave(command.channel, reply)
             case c.TipSend() | c.ChatSend() | c.SignalSend() | c.MemberMute() | c.MemberRemove():
@@ -259,7 +258,7 @@ class ClientProtocol:
         if self._session.set_identity(identity):
             self._context.room_commands.check_rights(self._session)
         self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
-        self._presence_matters = self._session.presence_matters()
+        self._note_presence()
         reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})
 
     def _send(self, event: Any) -> None:
@@ -270,49 +269,26 @@ class ClientProtocol:
     def check(self, now: float) -> None:
         """Ping if it is due, report a change of presence to the rooms, and close an unresponsive or expired client.
 
-        A client that some room depends on is pinged every `party_heartbeat_seconds`, and is silent `presence_seconds`
-        after its last byte. Any other client is pinged every `heartbeat_seconds`, and is silent after both times
-        together. `now` is a time of trio's clock.
+        See Pings for the times. `now` is a time of trio's clock.
         """
-        settings, stalls = self._context.settings.websocket, self._context.clock.stalls
-        received_at = self.send_queue.received_at
-        if now - max(received_at, stalls.over_at) >= settings.ping_timeout_seconds:  # no ping is sent in a stall
+        if now < self._next_check:
+            return
+        if self._pings.is_lost(now):
             self.send_queue.close(CloseCode.PING_TIMEOUT, "not heard of")
-        self._check_token(self._token_expires_at - self._context.clock.now() / 1_000_000)
+        token_seconds = self._token_expires_at - self._context.clock.now() / 1_000_000
+        self._check_token(token_seconds)
         if self._is_current:
-            self._session.note_silence(self.is_silent(now))
-        if now - self.pinged_at >= (
-            settings.party_heartbeat_seconds if self._presence_matters else settings.heartbeat_seconds
-        ):
-            self._push_ping(now)
-            self._presence_matters = self._session.presence_matters()
+            self._session.note_silence(self._pings.is_silent(now))
+        if self._pings.send_if_due(now):
+            self._pings.presence_matters = self._session.presence_matters()
+        if not self._session.is_silent:  # otherwise each check looks whether it is back
+            until_token = token_seconds - (0 if self._warned_of_expiry else EXPIRY_WARNING_SECONDS)
+            self._next_check = min(self._pings.next_due(), now + until_token)
 
-    def is_silent(self, now: float) -> bool:
-        """Whether nothing arrived from the client for so long that it counts as absent."""
-        settings, received_at = self._context.settings.websocket, self.send_queue.received_at
-        silence = (
-            settings.presence_seconds
-            if self._presence_matters
-            else settings.heartbeat_seconds + settings.presence_seconds
-        )
-        return now - received_at >= silence or received_at < self._context.clock.stalls.silent_before
-
-    def ping(self, now: float) -> None:
-        """Send a ping, unless one is unanswered."""
-        if self.unanswered_since is None:
-            self._push_ping(now)
-
-    def _push_ping(self, now: float) -> None:
-        """Send a ping, and note its time: any later byte of the client answers it."""
-        if self.unanswered_since is None:
-            self._asked_at = now
-        self.send_queue.push(PING_FRAME)
-        self.pinged_at = now
-
-    @property
-    def unanswered_since(self) -> float | None:
-        """When the first ping was sent that no byte of the client has followed, by trio's clock; None without one."""
-        return self._asked_at if self.send_queue.received_at < self._asked_at else None
+    def _note_presence(self) -> None:
+        """Note whether the client's presence matters, and check the connection soon, since its times have changed."""
+        self._pings.presence_matters = self._session.presence_matters()
+        self._next_check = -inf
 
     def _check_token(self, seconds_left: float) -> None:
         """Warn a minute before the token expires; once it has expired, end the session and close the connection."""
@@ -331,9 +307,28 @@ class ClientProtocol:
         waits_until = clock.stalls.over_at + REFRESH_AFTER_STALL_SECONDS
         return trio.current_time() < waits_until and clock.fell_in_stall(self._token_expires_at * 1_000_000)
 
+    def is_silent(self, now: float) -> bool:
+        """Whether nothing arrived from the client for so long that it counts as absent."""
+        return self._pings.is_silent(now)
+
+    def ping(self, now: float) -> None:
+        """Send a ping, unless one is unanswered."""
+        self._pings.send_unless_unanswered(now)
+
     def ping_soon(self) -> None:
         """Ping at the next check: after a stall every client gets the chance to answer."""
-        self.pinged_at = -inf
+        self._pings.send_soon()
+        self._next_check = -inf
+
+    @property
+    def pinged_at(self) -> float:
+        """When the last ping was sent, by trio's clock."""
+        return self._pings.sent_at
+
+    @property
+    def unanswered_since(self) -> float | None:
+        """When the first ping was sent that no byte of the client has followed, by trio's clock; None without one."""
+        return self._pings.unanswered_since
 
     @property
     def received_at(self) -> float:
