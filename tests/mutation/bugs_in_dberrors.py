@@ -3,7 +3,8 @@
 from tests.mutation.bugs import Bug, Edit
 
 SQLSTATES, POSTGRES = "storage/sqlstates.py", "storage/postgres.py"
-ANSWERS = "server/rest/responses.py"
+LOGIN, POOL, TASK = (f"storage/connections/{name}.py" for name in ("login", "pool", "connection_task"))
+ANSWERS = "server/rest/http/quart_app.py"
 REFUSED_TESTS = "tests/server/faults/test_refused_statements.py"
 SQLSTATE_TESTS = "tests/storage/test_sqlstates.py"
 
@@ -21,7 +22,7 @@ IN_DBERRORS = (
         "lost-session",
         "a connection in an unusable session is replaced",
         "after a failover the actor stays connected to a server that is read-only now",
-        (Edit(POSTGRES, "if loses_session(str(error.sqlstate)):", "if False:"),),
+        (Edit(TASK, "if loses_session(str(error.sqlstate)):", "if False:"),),
         f"{SQLSTATE_TESTS}::test_a_lone_connection_is_kept_only_while_its_session_is_sound",
         "AssertionError: assert False == (",
         "the connection is kept",
@@ -30,10 +31,70 @@ IN_DBERRORS = (
         "old-pool",
         "after a failover the pool replaces its other connections, too",
         "each old connection fails one more request",
-        (Edit(POSTGRES, "await _from_trio(self._pool.expire_connections)", "pass"),),
+        (Edit(POSTGRES, "self._pool.expire()", "pass"),),
         f"{SQLSTATE_TESTS}::test_after_a_failover_no_older_connection_of_the_pool_is_used_again",
         "AssertionError",
         "an older connection is used again",
+    ),
+    Bug(
+        "pool-order",
+        "the pool serves tasks in the order of their requests",
+        "under load some requests wait until they are refused",
+        (Edit(POOL, "self._waiting.popitem(last=False)", "self._waiting.popitem()"),),
+        "tests/storage/test_turns.py",
+        "two may be answered before",
+        "the longest wait is overtaken again and again",
+    ),
+    Bug(
+        "pool-bound",
+        "a limited number of tasks wait for a connection",
+        "while the database is slow, waiting requests fill the memory",
+        (Edit(POOL, "len(self._waiting) < WAITING_MAX and", "True and"),),
+        "tests/storage/test_pool.py::test_more_tasks_than_can_wait_are_refused_at_once",
+        "DID NOT RAISE",
+        "the request is answered later",
+    ),
+    Bug(
+        "dead-idle",
+        "a connection that the server has closed is given to nobody",
+        "after a restart of the database, each idle connection fails one request",
+        (Edit(POOL, "            if connection.usable:\n", "            if True:\n"),),
+        "tests/storage/test_pool.py::test_an_idle_connection_that_the_server_has_closed_is_replaced",
+        "StorageUnavailable",
+        "the next request fails",
+    ),
+    Bug(
+        "cancelled-before",
+        "work that is cancelled before the connection's task has it does not end that task",
+        "one cancelled request stops the connection for good, and with it the request",
+        (
+            Edit(
+                TASK,
+                "        job.cancelled = not job.begun\n        if job.begun and not job.done.is_set():\n",
+                "        if not job.done.is_set():\n",
+            ),
+        ),
+        "tests/storage/test_connection_task.py::test_work_of_a_caller_that_is_cancelled_already_is_not_begun",
+        "TooSlowError",
+        "the request never ends",
+    ),
+    Bug(
+        "cancelled-work",
+        "a cancelled request cancels its statement",
+        "each cancelled request costs its connection five seconds, and then the connection",
+        (Edit(TASK, "            self._task.cancel()\n", ""),),
+        "tests/storage/test_connection_task.py::test_a_cancelled_statement_leaves_its_connection_usable",
+        "AssertionError",
+        "the connection is another one",
+    ),
+    Bug(
+        "overdue-work",
+        "a connection whose answer is overdue is closed",
+        "a database that stops answering holds its connections for ever",
+        (Edit(TASK, "        if not job.done.is_set():\n            self.terminate()\n", ""),),
+        "tests/storage/test_connection_task.py::test_an_answer_that_is_overdue_closes_the_connection",
+        "AssertionError",
+        "the request waits for the server's own limit, and the connection stays",
     ),
     Bug(
         "asyncio-handler",
@@ -71,9 +132,9 @@ IN_DBERRORS = (
         "a pooler refuses every connection",
         (
             Edit(
-                POSTGRES,
-                '"command_timeout": CLIENT_TIMEOUT_SECONDS}',
-                '"command_timeout": CLIENT_TIMEOUT_SECONDS, "server_settings": _session_settings()}',
+                LOGIN,
+                "**_SETTINGS)",
+                "**_SETTINGS, server_settings=session_settings())",
             ),
         ),
         "tests/storage/test_poolers.py",
@@ -84,8 +145,8 @@ IN_DBERRORS = (
         "terminated-connection",
         "a connection that is terminated within a statement counts as unavailable",
         "a server that drains logs an error and a traceback",
-        (Edit(POSTGRES, "        if not connection.is_closed():\n            raise\n", "        raise\n"),),
-        "tests/storage/test_pool.py::test_a_connection_that_is_terminated_within_a_statement_is_unavailable",
+        (Edit(TASK, "isinstance(error, AttributeError) and self._connection.is_closed()", "False"),),
+        "tests/storage/test_connection_task.py::test_a_connection_that_is_terminated_within_a_statement_is_unavailable",
         "AttributeError",
         "the statement raises AttributeError",
     ),
@@ -95,7 +156,7 @@ IN_DBERRORS = (
         "every tip is refused while the database refuses connections",
         (
             Edit(
-                POSTGRES,
+                LOGIN,
                 "raise StorageUnavailable(first_line(error), str(error.sqlstate)) from error\n    try:",
                 "raise\n    try:",
             ),

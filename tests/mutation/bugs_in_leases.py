@@ -263,7 +263,7 @@ IN_LEASES = (
         "audit-time",
         "the ledger audit has no time limit",
         "the audit of a large ledger never finishes",
-        (Edit(POSTGRES, "_connect(self._where, command_timeout=None)", "_connect(self._where)"),),
+        (Edit(POSTGRES, '("statement_timeout", "lock_timeout", "idle', '("lock_timeout", "idle'),),
         f"{MIGRATING}::test_the_proof_of_a_large_ledger_takes_as_long_as_it_needs",
         "StorageUnavailable",
         "the audit is cancelled",

@@ -48,7 +48,7 @@ IN_PAYMENTS = (
         "probe-limit",
         "health probes do not count against the rate limit of their address",
         "a load balancer's probes get 429, and the server receives no more requests",
-        (Edit("server/rest/dispatch.py", 'self._limits.get(incoming.endpoint or "", "address")', '"address"'),),
+        (Edit("server/rest/dispatch.py", 'self._limits.get(request.endpoint or "", "address")', '"address"'),),
         f"{LIMIT_TESTS}::test_probes_of_an_address_without_requests_left_are_answered",
         "AssertionError",
         "a probe is answered 429",

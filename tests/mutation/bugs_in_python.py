@@ -3,7 +3,7 @@
 from tests.mutation.bugs import Bug, Edit
 
 ACTOR, POSTGRES, APP = "storage/ledger/actor.py", "storage/postgres.py", "server/app.py"
-SESSION = "storage/connection_string.py"
+SESSION = "storage/connections/connection_string.py"
 REFUSE_ALL = "return [DecidedBatch(postings, None, 0.0)]"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 UNDER_WAY = "tests/storage/test_under_way.py"
@@ -75,8 +75,8 @@ IN_PYTHON = (
         (
             Edit(
                 POSTGRES,
-                "with trio.CancelScope(shield=True):\n                return",
-                "with trio.CancelScope():\n                return",
+                "with trio.CancelScope(shield=True):\n            return",
+                "with trio.CancelScope():\n            return",
             ),
         ),
         f"{UNDER_WAY}::test_a_commit_under_way_is_finished_though_the_actor_is_cancelled",

@@ -196,13 +196,13 @@ IN_SESSIONS = (
         (
             Edit(
                 PROTOCOL,
-                "command, reply)\n                self._presence_matters = self._session.presence_matters()\n",
+                "command, reply)\n                self._note_presence()\n",
                 "command, reply)\n",
             ),
             Edit(
                 PROTOCOL,
-                "_push_ping(now)\n            self._presence_matters = self._session.presence_matters()\n",
-                "_push_ping(now)\n",
+                "        if self._pings.send_if_due(now):\n            self._pings.presence_matters = ",
+                "        if self._pings.send_if_due(now):\n            _ = ",
             ),
         ),
         f"{PING_TESTS}::test_both_parties_of_a_call_are_pinged_often_from_the_moment_they_join",

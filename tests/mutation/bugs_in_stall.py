@@ -105,7 +105,13 @@ IN_STALL = (
         "stall-ping",
         "silence during a stall is no ping timeout",
         "every connection is closed with 4002 after a stall",
-        (Edit("server/gateway/protocol.py", "now - max(received_at, stalls.over_at) >=", "now - received_at >="),),
+        (
+            Edit(
+                "server/gateway/pings.py",
+                "now - max(self._send_queue.received_at, self._stalls.over_at) >=",
+                "now - self._send_queue.received_at >=",
+            ),
+        ),
         THROWN_OUT,
         "ConnectionClosed",
         "the connection is closed",

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from tests.mutation.bugs import Bug
 from tests.mutation.bugs_in_calls import IN_CALLS
 from tests.mutation.bugs_in_colluders import IN_COLLUDERS
+from tests.mutation.bugs_in_connections import IN_CONNECTIONS
 from tests.mutation.bugs_in_dberrors import IN_DBERRORS
 from tests.mutation.bugs_in_epochs import IN_EPOCHS
 from tests.mutation.bugs_in_figures import IN_FIGURES
@@ -52,6 +53,7 @@ BUGS = (
     *IN_PAYMENTS,
     *IN_ROOMS,
     *IN_SESSIONS,
+    *IN_CONNECTIONS,
     *IN_PROCESS,
     *IN_WIRE,
     *IN_STALL,

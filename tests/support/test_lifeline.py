@@ -18,7 +18,7 @@ BEGIN_SECONDS_MAX = 90.0  # until a benchmark's server is up, on a busy machine
 END_SECONDS_MAX = 30.0  # PostgreSQL's own end included
 LOOK_SECONDS = 0.1  # each look reads all of /proc
 TOOLS = {
-    "REST": "tests.bench.rest --seconds 60 --connections 2",
+    "REST": "tests.bench.rest.mixed --seconds 60 --connections 2",
     "tips": "tests.bench.tips --quick",
     "calls": "tests.load.calls --calls 2 --seconds 60",
     "commits": "tests.bench.commits --quick",

@@ -1,4 +1,4 @@
-"""HTTP clients of the REST benchmark, each on one keep-alive connection: `python -m tests.bench.rest.clients`.
+"""HTTP clients of the REST benchmark, each on one keep-alive connection: `python -m tests.bench.rest.mixed.clients`.
 
 The process reads one line, a Workload, asks until the time is up, and writes one line, its Answers. HTTP/1.1 over bare
 sockets: the CPU time of a richer client would distort the measurement.

@@ -57,7 +57,7 @@ class Profile:
         lines = [
             "# What the server does for its requests",
             "",
-            f"Written by `python -m tests.bench.rest --profile`: {total:,} samples of a server that answered "
+            f"Written by `python -m tests.bench.rest.mixed --profile`: {total:,} samples of a server that answered "
             f"{requests_per_second:,.0f}",
             f"requests a second meanwhile. Rows of less than {LEAST_PERCENT:g} % are left out.",
             "",

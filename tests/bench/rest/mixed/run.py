@@ -1,4 +1,4 @@
-"""Measures the REST surface with clients that stay connected: `python -m tests.bench.rest`.
+"""Measures the REST surface with clients that stay connected: `python -m tests.bench.rest.mixed`.
 
 200 connections that are kept, each in a closed loop, read and tip for a minute: `GET /me`, `/wallet`, `/wallet/ledger`
 and `/streams`, and `POST /tips/send` under keys. The server has one core and the clients another; PostgreSQL runs on
@@ -25,9 +25,10 @@ from server.loadtest.measures.figures import spread
 from storage.embedded.launcher import find_running
 from storage.postgres import open_postgres
 from tests.bench.fanout.room import Cores, Spent, choose_cores, spent
-from tests.bench.rest.clients import Answers, Member, Workload
-from tests.bench.rest.profile import Profile
-from tests.bench.rest.result import Result, show
+from tests.bench.rest.measure import pin
+from tests.bench.rest.mixed.clients import Answers, Member, Workload
+from tests.bench.rest.mixed.profile import Profile
+from tests.bench.rest.mixed.result import Result, show
 from tests.load.costs import cost, raise_file_limit
 from tests.load.setup import Server, add_users
 from tests.support.lifeline import tied
@@ -99,7 +100,7 @@ async def _tips_booked(server: Server) -> int:
 def _measure(server: Server, workload: Workload, profile: Profile | None) -> Result:
     """Run the workload; return the clients' answers and the CPU time that they cost."""
     cores = choose_cores()
-    _pin(server, cores)
+    pin(server, cores)
     before, began = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)
     with nullcontext() if profile is None else profile.watching(server.pid, workload.seconds):
         measured = _ask(workload, cores)
@@ -128,16 +129,10 @@ def _measure(server: Server, workload: Workload, profile: Profile | None) -> Res
     )
 
 
-def _pin(server: Server, cores: Cores) -> None:
-    """Bind the server's threads to its core; PostgreSQL, which was started before, runs anywhere."""
-    for thread in Path(f"/proc/{server.pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {cores.server})
-
-
 def _ask(workload: Workload, cores: Cores) -> Answers:
     """Run the clients in a process of their own, which shares no core with the server if there are two."""
     asked = subprocess.run(
-        [sys.executable, "-m", "tests.bench.rest.clients"],
+        [sys.executable, "-m", "tests.bench.rest.mixed.clients"],
         input=msgspec.json.encode(workload) + b"\n",
         stdout=subprocess.PIPE,
         check=True,
