@@ -127,14 +127,12 @@ def make_app(context: Context, background_tasks: BackgroundTasks) -> App:
     response goes through `dispatch.finish`, which sets the headers that all responses have.
     """
     bounds = BodyBounds(context.settings.http.max_body_bytes, {EVENTS_PATH: context.settings.payments.max_event_bytes})
-    app = App(__name__, bounds)
+    dispatch = Dispatch(context, background_tasks, ROUTES)
+    app = App(__name__, bounds, dispatch.begin, dispatch.finish)
     app.config |= {"CLIENT_OF": client_finder(context.settings), "CONCURRENCY": AddressConcurrency()}
     app.request_class = bounds.bounded(TrioRequest)
     app.config["BODY_TIMEOUT"] = context.settings.http.answer_seconds  # longer than this, no client waits for an answer
     app.url_map.merge_slashes = False  # an unknown path is 404, never a redirect
-    dispatch = Dispatch(context, background_tasks, ROUTES)
-    app.begin, app.finish = dispatch.begin, dispatch.finish
-    app.after_request(dispatch.finish)  # for the response to an exception in `finish` itself
     app.register_error_handler(HTTPException, dispatch.fail)
     app.register_error_handler(Exception, dispatch.fail)
     for route in ROUTES:

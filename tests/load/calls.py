@@ -32,6 +32,7 @@ from tests.load.figures import (
     read_histogram,
     spread,
 )
+from tests.load.profile import Profile
 from tests.load.result import Load, Result, Worst
 from tests.load.setup import Server, add_users, read_lines, start_client_pool
 from tests.load.table import show
@@ -47,6 +48,7 @@ class Observed:
         self.began_at: dict[Phase, float] = {}
         self.costs: dict[Phase, Cost] = {}
         self.memory_mib: tuple[float, float] = (0, 0)
+        self.profile = Profile()
         self.exposition = ""
         self.report = Report([])
 
@@ -68,10 +70,12 @@ def main(
     ramp_seconds: Annotated[float | None, Parameter(help="they are rung evenly over; a block, if not said")] = None,
     p99_ms: Annotated[float, Parameter(help="bound of the 99th percentile from due to posted")] = 50,
     most_ms: Annotated[float, Parameter(help="bound of every block from due to posted")] = 250,
+    profile_seconds: Annotated[int, Parameter(help="how long the server is sampled meanwhile, which slows it")] = 0,
     json: Annotated[Path | None, Parameter(help="where the figures are kept")] = None,
 ) -> int:
     """Hold calls, show how late their blocks are, and check that the ledger and both parties agree."""
-    result = run(Load(calls, seconds, block_seconds, ramp_seconds or block_seconds, p99_ms, most_ms))
+    ramp = ramp_seconds or block_seconds
+    result = run(Load(calls, seconds, block_seconds, ramp, p99_ms, most_ms, profile_seconds))
     show(result)
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
@@ -118,14 +122,15 @@ async def _hold_calls(load: Load, server: Server) -> tuple[Observed, StoredResul
                 call_seconds=load.seconds,
             ),
             server,
+            load.profile_seconds,
         )
         observed.exposition = server.get("/metrics").raise_for_status().text
         findings = [finding async for finding in audit(postgres)]
         return observed, StoredResults(await read_blocks(postgres), await read_calls(postgres), findings)
 
 
-async def _watch_client_pool(plan: Plan, server: Server) -> Observed:
-    """Let the client pool carry out the plan, and measure the cost of each phase."""
+async def _watch_client_pool(plan: Plan, server: Server, profile_seconds: int) -> Observed:
+    """Let the client pool carry out the plan, and measure the cost of each phase; sample while all calls are up."""
     observed = Observed()
     async with trio.open_nursery() as nursery:
         pool = await nursery.start(start_client_pool)
@@ -139,6 +144,8 @@ async def _watch_client_pool(plan: Plan, server: Server) -> Observed:
             observed.began_at[message.phase] = time.time()
             observed.costs[message.phase] = cost(server.pid, server.postmaster, pool.pid)
             observed.memory_mib = memory_mib(server.pid)
+            if message.phase == "up" and profile_seconds:
+                nursery.start_soon(trio.to_thread.run_sync, observed.profile.sample, server.pid, profile_seconds)
     return observed
 
 
@@ -153,6 +160,7 @@ def _result(load: Load, observed: Observed, blocks: list[PostedBlock], posted: S
         commit=read_histogram(observed.exposition, "halfminute_commit_seconds"),
         batches=read_histogram(observed.exposition, "halfminute_batch_postings"),
         cpu_percent=_cpu_percent(observed.costs["up"], observed.costs["over"], began["over"] - began["up"]),
+        profile=dict(observed.profile.by_package()),
         memory_mib=dict(zip(("server", "server_at_most"), observed.memory_mib, strict=True)),
         worst=_worst(blocks, began["ringing"]),
         checks=checks,

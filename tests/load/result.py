@@ -15,6 +15,7 @@ class Load(msgspec.Struct, frozen=True):
     ramp_seconds: float = 30
     p99_ms: float = 50
     most_ms: float = 250
+    profile_seconds: int = 0
 
 
 class Worst(msgspec.Struct, frozen=True):
@@ -37,9 +38,15 @@ class Result(msgspec.Struct, frozen=True):
     commit: Histogram  # by the server: seconds from sending a batch to its answer
     batches: Histogram  # postings in a batch
     cpu_percent: dict[str, float]
+    profile: dict[str, float]  # the share of each package in percent, while the server was sampled
     memory_mib: dict[str, float]
     worst: list[Worst]
     checks: list[Check]
+
+    @property
+    def us_a_call_and_second(self) -> float:
+        """Microseconds of the server's CPU time for one second of one call."""
+        return self.cpu_percent["server"] / 100 * 1e6 / self.load.calls
 
     @property
     def failures(self) -> list[Check]:

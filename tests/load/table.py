@@ -21,6 +21,8 @@ def show(result: Result) -> None:
     )
     for table in (_spreads(result), _histograms(result), _costs(result), _worst(result), _checks(result)):
         console.print(table)
+    if result.profile:
+        console.print(_profile(result))
     for check in result.failures:
         console.print(f"FAILS: {check.sentence}", markup=False)
         for failure in check.failures:
@@ -63,9 +65,17 @@ def _costs(result: Result) -> Table:
         f"CPU, % of one of {cpu['cores']:g} cores",
         *(f"{cpu[name]:.1f}" for name in ("server", "postgres", "client", "others")),
     )
+    table.add_row("CPU, us a call and second", f"{result.us_a_call_and_second:.1f}")
     table.add_row(
         "memory, MiB", f"{result.memory_mib['server']:.0f} (at most {result.memory_mib['server_at_most']:.0f})"
     )
+    return table
+
+
+def _profile(result: Result) -> Table:
+    table = Table("where the server's CPU time goes", *_right("%"))
+    for package, percent in result.profile.items():
+        table.add_row(package, f"{percent:.1f}")
     return table
 
 

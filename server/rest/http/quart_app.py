@@ -49,16 +49,15 @@ class App(QuartTrio):
     """A Quart app whose functions are all coroutine functions, and whose responses are all BufferedResponse.
 
     `begin` runs before the view, and may answer instead of it; `finish` runs after it, also for an error's response.
-    Both are set before the app serves.
     """
 
-    def __init__(self, name: str, bounds: BodyBounds) -> None:
+    def __init__(self, name: str, bounds: BodyBounds, begin: Begin, finish: Finish) -> None:
         super().__init__(name, static_folder=None, template_folder=None)
         self.session_interface = NoSessions()  # type: ignore[assignment]  # reason: it is typed as its default
         self.asgi_http_class = AppRequest
+        self.after_request(finish)  # Quart's own way, for the response to an exception in `finish`
         self.bounds = bounds
-        self.begin: Begin
-        self.finish: Finish
+        self._begin, self._finish = begin, finish
 
     def ensure_async(self, func: Any) -> Any:
         """Return the function itself."""
@@ -68,12 +67,12 @@ class App(QuartTrio):
         """Run the view of a request between `begin` and `finish`; an exception becomes the response of its handler."""
         response: Any
         try:
-            response = await self.begin()
+            response = await self._begin()
             if response is None:
                 response = await self.dispatch_request(request_context)
         except (Exception, BaseExceptionGroup) as error:
             response = await self.handle_user_exception(error)
-        return await self.finish(response)
+        return await self._finish(response)
 
 
 class AppRequest(TrioASGIHTTPConnection):

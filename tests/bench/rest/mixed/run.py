@@ -27,9 +27,9 @@ from storage.postgres import open_postgres
 from tests.bench.fanout.room import Cores, Spent, choose_cores, spent
 from tests.bench.rest.measure import pin
 from tests.bench.rest.mixed.clients import Answers, Member, Workload
-from tests.bench.rest.mixed.profile import Profile
 from tests.bench.rest.mixed.result import Result, show
 from tests.load.costs import cost, raise_file_limit
+from tests.load.profile import LEAST_PERCENT, Profile
 from tests.load.setup import Server, add_users
 from tests.support.lifeline import tied
 from tests.support.processes import ROOT, environment, run_command
@@ -40,6 +40,7 @@ QUICK_SECONDS = 3.0
 STREAMS = 20  # as many as a page of the list has; each creator has one
 TOKEN_SECONDS = 3600
 ANSWER_SECONDS_MAX = 30.0  # after the end of the run; more than the server takes for any request
+PAGE = Path(__file__).with_name("profile.md")
 TIPS_BOOKED = "SELECT count(*) AS n FROM journal WHERE kind = 2"
 
 
@@ -108,7 +109,7 @@ def _measure(server: Server, workload: Workload, profile: Profile | None) -> Res
     took = Spent(ended.running - began.running, ended.kept_waiting - began.kept_waiting)
     requests = sum(map(len, measured.ms.values()))
     if profile is not None:
-        profile.write(requests / measured.seconds)
+        _write(profile, requests / measured.seconds)
     return Result(
         connections=len(workload.members),
         seconds=measured.seconds,
@@ -127,6 +128,23 @@ def _measure(server: Server, workload: Workload, profile: Profile | None) -> Res
         tips_booked=0,
         audit_holds=False,
     )
+
+
+def _write(profile: Profile, requests_per_second: float) -> None:
+    """Write the profile as a Markdown page beside this file."""
+    lines = [
+        "# What the server does for its requests",
+        "",
+        f"Written by `python -m tests.bench.rest.mixed --profile`: {profile.samples:,} samples of a server that",
+        f"answered {requests_per_second:,.0f}",
+        f"requests a second meanwhile. Rows of less than {LEAST_PERCENT:g} % are left out.",
+    ]
+    for title, shares in (
+        ("The innermost package on the stack", profile.by_package()),
+        ("Our functions, with all that they call", profile.by_function()),
+    ):
+        lines += ["", f"| {title} | % |", "|---|---:|", *(f"| {name} | {percent:.1f} |" for name, percent in shares)]
+    PAGE.write_text("\n".join(lines) + "\n")
 
 
 def _ask(workload: Workload, cores: Cores) -> Answers:

@@ -1,4 +1,4 @@
-"""Samples a server under requests with py-spy: written as `profile.md`, beside this file."""
+"""Samples the stacks of a running server with py-spy, and shows where its CPU time goes."""
 
 import subprocess
 import sys
@@ -17,7 +17,6 @@ LEAST_PERCENT = 1.0  # a smaller share is noise
 # Where threads wait for work; py-spy counts them as running if it cannot read the state of the system.
 WAITING = {"WorkerThread._work", "EpollIOManager.get_events"}
 PY_SPY = Path(sys.executable).with_name("py-spy")
-PAGE = Path(__file__).with_suffix(".md")
 
 
 class Frame(NamedTuple):
@@ -51,44 +50,38 @@ class Profile:
                 stack, _, count = line.rpartition(" ")
                 self._add(tuple(map(_frame, stack.split(";"))), int(count))
 
-    def write(self, requests_per_second: float) -> None:
-        """Write the profile as a Markdown page."""
-        total = self._stacks.total()
-        lines = [
-            "# What the server does for its requests",
-            "",
-            f"Written by `python -m tests.bench.rest.mixed --profile`: {total:,} samples of a server that answered "
-            f"{requests_per_second:,.0f}",
-            f"requests a second meanwhile. Rows of less than {LEAST_PERCENT:g} % are left out.",
-            "",
-            *_table("The innermost package on the stack", self._by_package(), total),
-            "",
-            *_table("Our functions, with all that they call", self._by_function(), total),
-        ]
-        PAGE.write_text("\n".join(lines) + "\n")
+    def sample(self, pid: int, seconds: int) -> None:
+        """Sample for so many seconds, in this thread. Raises CalledProcessError if the system does not allow it."""
+        with self.watching(pid, seconds):
+            pass
 
-    def _add(self, stack: tuple[Frame, ...], count: int) -> None:
-        if stack[-1].function not in WAITING:
-            self._stacks[stack] += count
+    @property
+    def samples(self) -> int:
+        """Return the number of samples in which a thread ran."""
+        return self._stacks.total()
 
-    def _by_package(self) -> Counter[str]:
+    def by_package(self) -> list[tuple[str, float]]:
+        """Return the innermost package on the stack, and its share of the samples in percent; small shares left out."""
         found: Counter[str] = Counter()
         for stack, count in self._stacks.items():
             found[next((frame.package for frame in reversed(stack) if frame.package), "Python")] += count
-        return found
+        return self._shares(found)
 
-    def _by_function(self) -> Counter[str]:
+    def by_function(self) -> list[tuple[str, float]]:
+        """Return each function of halfminute with its share, all that it calls included."""
         found: Counter[str] = Counter()
         for stack, count in self._stacks.items():
             for name in {f"`{frame.module}` {frame.function}" for frame in stack if frame.ours}:
                 found[name] += count
-        return found
+        return self._shares(found)
 
+    def _shares(self, counts: Counter[str]) -> list[tuple[str, float]]:
+        shares = [(name, count / self.samples * 100) for name, count in counts.most_common()]
+        return [(name, percent) for name, percent in shares if percent >= LEAST_PERCENT]
 
-def _table(title: str, counts: Counter[str], total: int) -> list[str]:
-    shares = [(name, count / total * 100) for name, count in counts.most_common()]
-    rows = [f"| {name} | {percent:.1f} |" for name, percent in shares if percent >= LEAST_PERCENT]
-    return [f"| {title} | % |", "|---|---:|", *rows]
+    def _add(self, stack: tuple[Frame, ...], count: int) -> None:
+        if stack[-1].function not in WAITING:
+            self._stacks[stack] += count
 
 
 def _frame(text: str) -> Frame:
