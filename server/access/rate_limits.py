@@ -7,6 +7,7 @@ and websocket ports share the buckets, so that a second connection or transport 
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from typing import Literal, NamedTuple, Protocol
 
 import trio
@@ -41,7 +42,12 @@ class RateLimit(NamedTuple):
 
         `q` is the quota and `w` its window: the seconds in which an empty bucket becomes full.
         """
-        return f'"{self.name}";q={self.burst};w={math.ceil(self.burst / self.per_second)}'
+        return _policy(self)
+
+
+@cache
+def _policy(limit: RateLimit) -> str:
+    return f'"{limit.name}";q={limit.burst};w={math.ceil(limit.burst / limit.per_second)}'
 
 
 class Taken(NamedTuple):

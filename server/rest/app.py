@@ -9,7 +9,6 @@ from itertools import chain
 
 import structlog
 import trio
-from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException
 
 from server.context import Context
@@ -126,12 +125,11 @@ def make_app(context: Context, background_tasks: BackgroundTasks) -> App:
     The app serves nothing by itself: no static files, no templates, no automatic OPTIONS, no redirects. So every
     response goes through `dispatch.finish`, which sets the headers that all responses have.
     """
-    bounds = BodyBounds(context.settings.http.max_body_bytes, {EVENTS_PATH: context.settings.payments.max_event_bytes})
+    http, events = context.settings.http, context.settings.payments
+    bounds = BodyBounds(http.max_body_bytes, {EVENTS_PATH: events.max_event_bytes}, http.answer_seconds)
     dispatch = Dispatch(context, background_tasks, ROUTES)
     app = App(__name__, bounds, dispatch.begin, dispatch.finish)
     app.config |= {"CLIENT_OF": client_finder(context.settings), "CONCURRENCY": AddressConcurrency()}
-    app.request_class = bounds.bounded(TrioRequest)
-    app.config["BODY_TIMEOUT"] = context.settings.http.answer_seconds  # longer than this, no client waits for an answer
     app.url_map.merge_slashes = False  # an unknown path is 404, never a redirect
     app.register_error_handler(HTTPException, dispatch.fail)
     app.register_error_handler(Exception, dispatch.fail)

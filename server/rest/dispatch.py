@@ -7,7 +7,6 @@ import structlog
 import trio
 from quart import g
 from quart import request as incoming
-from quart_trio.wrappers import TrioRequest
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import MethodNotAllowed
@@ -19,7 +18,7 @@ from server.context import Context
 from server.rest.background_tasks import BackgroundTasks
 from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, ClientAddress
-from server.rest.http.quart_app import BufferedResponse
+from server.rest.http.quart_app import AppRequest, BufferedResponse
 from server.rest.query import decode_query
 from server.rest.request import Request, read_key, request_id
 from server.rest.responses import answered, challenge, refusal_of, refused
@@ -90,7 +89,7 @@ class Dispatch:
             if route.retired is not None:
                 state.headers.update(route.retired.headers)
             # Read the body even if the route takes none: answering before its end would break the connection.
-            raw = b"" if asked.method in ("GET", "HEAD") else await _body(asked)
+            raw = b"" if asked.method in ("GET", "HEAD") else await asked.read_body()
             request = Request(
                 self._context,
                 self._background_tasks,
@@ -206,12 +205,7 @@ def _limits(taken: list[Taken]) -> dict[str, str]:
     }
 
 
-async def _body(request: TrioRequest) -> bytes:
-    """Read the body. Raises HTTPException if it is too large or does not arrive in time."""
-    return await request.get_data(cache=False, as_text=False, parse_form_data=False)
-
-
-def _incoming() -> TrioRequest:
+def _incoming() -> AppRequest:
     """Return Quart's present request itself: each use of its proxy looks it up again."""
     return incoming._get_current_object()  # type: ignore[attr-defined, no-any-return]  # reason: it is typed as its target
 
@@ -221,6 +215,6 @@ def _state() -> RequestState:
     return state
 
 
-def _rule(request: TrioRequest) -> str:
+def _rule(request: AppRequest) -> str:
     """Return the path as declared, without its parameters: ids do not belong in the log."""
     return request.url_rule.rule if request.url_rule is not None else ""

@@ -1,11 +1,14 @@
 """The client address of a request, found once before the request is handled."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from server.addresses import client_address, is_within, limited_as
 from server.config.settings import Settings
 
+REMEMBERED = 4_096  # addresses whose parsed form is kept …
+REMEMBERED_CHARACTERS = 128  # … with forwarded ones of at most this length, as clients send what they like
 CLIENT = "halfminute.client"  # key of the ClientAddress in the ASGI scope
 
 
@@ -24,9 +27,14 @@ def client_finder(settings: Settings) -> Callable[[Mapping[str, Any]], ClientAdd
     proxies, exempt = settings.server.proxies, settings.limits.exempt
     header = proxies.header.encode()
 
+    @lru_cache(REMEMBERED)
+    def of(peer: str, *forwarded: str) -> ClientAddress:
+        address = client_address(peer, forwarded, proxies)
+        return ClientAddress(limited_as(address), is_within(address, exempt))
+
     def find(scope: Mapping[str, Any]) -> ClientAddress:
         forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == header]
-        address = client_address(str((scope["client"] or ("",))[0]), forwarded, proxies)
-        return ClientAddress(limited_as(address), is_within(address, exempt))
+        parse = of if sum(map(len, forwarded)) <= REMEMBERED_CHARACTERS else of.__wrapped__
+        return parse(str((scope["client"] or ("",))[0]), *forwarded)
 
     return find

@@ -219,7 +219,7 @@ class _Connection:
         self.idle_since = now if idle else None
         self._head_begun = idle and self._protocol.has_begun_next
         seconds = self._settings.head_seconds if self._head_begun else KEEP_ALIVE_SECONDS
-        self._set_deadline(now + seconds if idle else math.inf)  # BODY_TIMEOUT bounds the body
+        self._set_deadline(now + seconds if idle else math.inf)  # the reader of a body has its own limit
 
     def _set_deadline(self, deadline: float) -> None:
         self._deadline = self._reading.deadline = deadline

@@ -2,8 +2,8 @@
 
 Quart's own way through a request starts two tasks, of which one reads the body and waits for the end of the connection;
 it looks for blueprints, signals, sessions and functions that are not coroutines; and it sends a response in three
-parts. This app has none of these. A request without a body runs in the one task that hypercorn starts for it, and
-`Http1` cancels that task when the connection ends.
+parts. This app has none of these. A request runs in the one task that hypercorn starts for it, in which its view reads
+the body, and which `Http1` cancels when the connection ends.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,9 +14,9 @@ from quart.sessions import NullSession, SessionInterface
 from quart.utils import encode_headers
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
-from quart_trio.wrappers import TrioResponse
+from quart_trio.wrappers import TrioRequest, TrioResponse
 
-from server.rest.http.bodies import BodyBounds
+from server.rest.http.bodies import BodyBounds, BodyReader
 
 
 class BufferedResponse(TrioResponse):
@@ -54,7 +54,8 @@ class App(QuartTrio):
     def __init__(self, name: str, bounds: BodyBounds, begin: Begin, finish: Finish) -> None:
         super().__init__(name, static_folder=None, template_folder=None)
         self.session_interface = NoSessions()  # type: ignore[assignment]  # reason: it is typed as its default
-        self.asgi_http_class = AppRequest
+        self.asgi_http_class = AppConnection
+        self.request_class = AppRequest
         self.after_request(finish)  # Quart's own way, for the response to an exception in `finish`
         self.bounds = bounds
         self._begin, self._finish = begin, finish
@@ -75,20 +76,30 @@ class App(QuartTrio):
         return await self._finish(response)
 
 
-class AppRequest(TrioASGIHTTPConnection):
-    """One request of the app."""
+class AppRequest(TrioRequest):
+    """A request whose body the view reads by `read_body`, and not by Quart's own attributes."""
+
+    reader: BodyReader | None = None
+
+    async def read_body(self) -> bytes:
+        """Return the body, empty if there is none. Raises HTTPException as `BodyReader.read` does."""
+        return b"" if self.reader is None else await self.reader.read()
+
+
+class AppConnection(TrioASGIHTTPConnection):
+    """Runs one request of the app, as the ASGI server calls it."""
 
     app: App
 
     async def __call__(self, receive: Any, send: Any) -> None:
         """Run the app for this request and send its response. Cancelled if the connection ends before."""
-        if has_body(self.scope):
-            with closing(self.app.bounds.cut_off(receive, self.scope["path"])) as reader:
-                await super().__call__(reader.receive, send)
-            return
-        request = self._create_request_from_scope(send)
-        request.body.set_complete()
-        await self._send_response(send, await self.app.handle_request(request))
+        request = cast(AppRequest, self._create_request_from_scope(send))
+        length = announced_length(self.scope)
+        if length is None:
+            await self._send_response(send, await self.app.handle_request(request))
+        else:
+            with closing(BodyReader(self.app.bounds, receive, self.scope["path"], length)) as request.reader:
+                await self._send_response(send, await self.app.handle_request(request))
 
     async def _send_response(self, send: Any, response: Any) -> None:
         answer = cast(BufferedResponse, response)
@@ -97,6 +108,11 @@ class AppRequest(TrioASGIHTTPConnection):
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
-def has_body(scope: Any) -> bool:
-    """Return whether a request may have a body, by its headers (RFC 9112 §6.3)."""
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+def announced_length(scope: Any) -> int | None:
+    """Return the Content-Length of a request, 0 for a body of unknown length, None without a body (RFC 9112 §6.3)."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+        if name == b"transfer-encoding":
+            return 0
+    return None
