@@ -93,6 +93,7 @@ class Postgres:
             async with connection.transaction():
                 return await work(connection)
 
+        await trio.lowlevel.checkpoint_if_cancelled()  # begin nothing that nobody waits for
         connection = await self._pool.take()
         try:
             return await connection.run(in_transaction if atomic else work, seconds)

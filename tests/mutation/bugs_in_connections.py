@@ -19,21 +19,6 @@ IN_CONNECTIONS = (
         "the later ping counts",
     ),
     Bug(
-        "check-rests",
-        "a connection is checked again when its times have changed",
-        "a client that joins a call is not pinged for twenty seconds",
-        (
-            Edit(
-                "server/gateway/protocol.py",
-                "session.presence_matters()\n        self._next_check = -inf\n",
-                "session.presence_matters()\n",
-            ),
-        ),
-        "tests/server/gateway/test_heartbeats.py::test_both_parties_of_a_call_are_pinged_often_from_the_moment_they_join",
-        "AssertionError",
-        "both are pinged three times a minute",
-    ),
-    Bug(
         "pong-inside",
         "bytes that look like a Pong are one only between two frames",
         "a part of a message is lost",
