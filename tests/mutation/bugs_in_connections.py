@@ -49,6 +49,15 @@ IN_CONNECTIONS = (
         "the connection stays open",
     ),
     Bug(
+        "unread-body",
+        "a request is answered when its body has been read",
+        "a client's next request over the connection fails",
+        (Edit("server/rest/http/bodies.py", "        if not self._begun:\n", "        if False:\n"),),
+        "tests/server/rest/test_connections.py::test_an_answer_waits_for_the_body_that_it_does_not_need",
+        "AssertionError",
+        "the answer ends the connection",
+    ),
+    Bug(
         "hang-up",
         "a request without a body ends when its client hangs up",
         "abandoned requests hold their connections to the database",

@@ -1,6 +1,7 @@
 """Reads request bodies within a bound and a time; the events of payment providers have a larger bound."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -39,6 +40,7 @@ class BodyReader:
         self._announced = announced
         self._taken = 0
         self._is_large = False
+        self._begun = self._ended = False
 
     async def read(self) -> bytes:
         """Return the whole body.
@@ -46,6 +48,7 @@ class BodyReader:
         Suspends while LARGE_AT_ONCE large bodies of other requests are in memory. Raises RequestEntityTooLarge where
         the body exceeds its bound, before it is read if it announces its length, and RequestTimeout.
         """
+        self._begun = True
         if self._announced > self._most:
             raise RequestEntityTooLarge
         parts: list[bytes] = []
@@ -58,8 +61,19 @@ class BodyReader:
                     raise RequestEntityTooLarge
                 await self._wait_for_room()
                 if not message["more_body"]:
+                    self._ended = True
                     return b"".join(parts)
         raise RequestTimeout
+
+    async def finish(self) -> bool:
+        """Read a body that nobody has read, and return whether the whole body was read.
+
+        If a response is sent before that, the connection cannot carry another request.
+        """
+        if not self._begun:
+            with suppress(RequestEntityTooLarge, RequestTimeout):
+                await self.read()
+        return self._ended
 
     async def _wait_for_room(self) -> None:
         if self._taken > self._bounds.usual and not self._is_large:

@@ -185,7 +185,7 @@ class _Stream(HTTPStream):
         super().__init__(self._serve, *arguments)  # type: ignore[arg-type]  # reason: it takes any number
         self._app = app
         self._serving = trio.CancelScope()
-        self._forwarding = trio.CancelScope()  # around the send of a body part into the bounded queue of the app
+        self._forwarding: trio.CancelScope | None = None  # around a wait for room in the bounded queue of the app
 
     async def _serve(self, scope: Any, receive: Any, send: Any, *for_wsgi: Any) -> None:
         with self._serving:
@@ -195,7 +195,8 @@ class _Stream(HTTPStream):
         """Start the app for a request, pass it the body and the end of the connection. StreamClosed never waits."""
         if isinstance(event, StreamClosed) and not self.closed:
             self.closed = True
-            self._forwarding.cancel()
+            if self._forwarding is not None:
+                self._forwarding.cancel()
             if self.state is not ASGIHTTPState.CLOSED:
                 self._serving.cancel()
         elif isinstance(event, EndBody):

@@ -1,4 +1,4 @@
-"""Quart without what this server does not use, and each request would pay for.
+"""Quart without the parts that this server does not use, since each of them takes time in each request.
 
 Quart's own way through a request starts two tasks, of which one reads the body and waits for the end of the connection;
 it looks for blueprints, signals, sessions and functions that are not coroutines; and it sends a response in three
@@ -97,9 +97,12 @@ class AppConnection(TrioASGIHTTPConnection):
         length = announced_length(self.scope)
         if length is None:
             await self._send_response(send, await self.app.handle_request(request))
-        else:
-            with closing(BodyReader(self.app.bounds, receive, self.scope["path"], length)) as request.reader:
-                await self._send_response(send, await self.app.handle_request(request))
+            return
+        with closing(BodyReader(self.app.bounds, receive, self.scope["path"], length)) as request.reader:
+            response = await self.app.handle_request(request)
+            if not await request.reader.finish():
+                response.headers["Connection"] = "close"
+            await self._send_response(send, response)
 
     async def _send_response(self, send: Any, response: Any) -> None:
         answer = cast(BufferedResponse, response)

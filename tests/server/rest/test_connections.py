@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 from httpx import URL, AsyncClient
 
 from domain.billing.posting import Posting, Receipt
@@ -118,6 +119,25 @@ async def test_a_request_under_way_when_the_server_closes_is_answered(
             nursery.start_soon(ask, context, client)
             await begun.wait()
     assert statuses == [200]
+
+
+@pytest.mark.parametrize("path", [b"GET /api/me", b"POST /api/calls/init", b"POST /nowhere"])
+async def test_an_answer_waits_for_the_body_that_it_does_not_need(context: Context, path: bytes) -> None:
+    """Otherwise the connection would be closed behind the answer, and a client's next request would fail."""
+    client = await trio.open_tcp_stream("127.0.0.1", context.http_port)
+    async with client:
+        for _ in range(2):
+            await client.send_all(path + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+            await trio.testing.wait_all_tasks_blocked(0.02)  # so that the head is read alone
+            await client.send_all(b"{}")
+            answer = await client.receive_some()
+            assert answer.startswith(b"HTTP/1.1 40") and b"onnection: close" not in answer
+
+
+async def test_an_answer_to_a_body_that_is_too_large_says_that_the_connection_ends(context: Context) -> None:
+    head = b"POST /api/calls/init HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n"
+    answer = await exchange(context, head)
+    assert answer.startswith(b"HTTP/1.1 413") and b"connection: close\r\n" in answer.lower()
 
 
 async def test_a_read_whose_client_hangs_up_ends_at_once(context: Context, users: Users, dsn: str) -> None:
