@@ -15,7 +15,12 @@ from tests.support.processes import ROOT
 SAMPLES_A_SECOND = 200
 LEAST_PERCENT = 1.0  # a smaller share is noise
 # Where threads wait for work; py-spy counts them as running if it cannot read the state of the system.
-WAITING = {"WorkerThread._work", "EpollIOManager.get_events"}
+WAITING = {
+    "WorkerThread._work",
+    "EpollIOManager.get_events",
+    "BackgroundStream._next",
+    "BackgroundStream._write_forever",
+}
 PY_SPY = Path(sys.executable).with_name("py-spy")
 
 
@@ -88,7 +93,7 @@ def _frame(text: str) -> Frame:
     """Parse `function (/path/of/module.py:12)`; the line is the function's first."""
     function, _, place = text.rstrip(")").rpartition(" (")
     path, _, _ = place.partition(":")
-    if path.startswith(f"{ROOT}/"):
-        return Frame(function, path.removeprefix(f"{ROOT}/"), "halfminute")
     _, installed, inside = path.partition("/site-packages/")
+    if not installed and path.startswith(f"{ROOT}/"):
+        return Frame(function, path.removeprefix(f"{ROOT}/"), "halfminute")
     return Frame(function, path, inside.partition("/")[0].removesuffix(".py") if installed else "")

@@ -136,8 +136,8 @@ def _write(profile: Profile, requests_per_second: float) -> None:
         "# What the server does for its requests",
         "",
         f"Written by `python -m tests.bench.rest.mixed --profile`: {profile.samples:,} samples of a server that",
-        f"answered {requests_per_second:,.0f}",
-        f"requests a second meanwhile. Rows of less than {LEAST_PERCENT:g} % are left out.",
+        f"answered {requests_per_second:,.0f} requests a second meanwhile.",
+        f"Rows of less than {LEAST_PERCENT:g} % are left out.",
     ]
     for title, shares in (
         ("The innermost package on the stack", profile.by_package()),
