@@ -66,9 +66,8 @@ class SendQueue(trio.abc.Stream):
         self._drained: trio.Event | None = None  # set once nothing waits any more; made by `aclose`
         self.closed = trio.Event()
         self.received_at = trio.current_time()  # when the peer's last byte came in
-        self.needs_no_reader: Callable[[bytes], bool] = (
-            _nothing  # whether input says no more than that the peer is there
-        )
+        # Whether input says no more than that the peer is there.
+        self.needs_no_reader: Callable[[bytes], bool] = _nothing
 
     def push(self, frame: bytes) -> None:
         """Send a complete websocket frame, or several, after those that were pushed before.

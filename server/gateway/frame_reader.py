@@ -152,8 +152,7 @@ class _Parser(Connection):
     def is_lone_pong(self, data: bytes) -> bool:
         """Whether these bytes are one complete Pong frame and begin a frame; if so, count it.
 
-        Most input of an idle client are Pongs. To read one here takes a tenth of the time of the library's reader,
-        which would only pass it over.
+        Most input of an idle client is Pongs, which the library's reader would only pass over.
         """
         length = len(data) - EMPTY_PONG_BYTES
         if not 0 <= length <= CONTROL_BYTES_MAX or data[0] != PONG or data[1] != MASKED | length:

@@ -83,7 +83,7 @@ def fit(given: Mapping[str, Any], kind: type[S]) -> S:
 
 @cache
 def fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    """Return the fields of a struct; the library evaluates their annotations anew each time, which takes 0.1 ms."""
+    """Return the fields of a struct; the library evaluates their annotations anew each time."""
     return msgspec.structs.fields(kind)
 
 

@@ -160,7 +160,7 @@ async def _read(plan: Plan, address: Address, cores: Cores) -> list[Reads]:
     """Let both ways to read a row have their turns."""
     command = [sys.executable, "-m", "tests.bench.rest.reads"]
     async with (
-        started([*command, OURS, address.dsn], "reads of ours", cores.server) as ours,
+        started([*command, OURS, address.dsn], "the reads of halfminute", cores.server) as ours,
         started([*command, "asyncpg", address.dsn], "reads of asyncpg", cores.server) as theirs,
     ):
         found = []

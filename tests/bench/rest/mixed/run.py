@@ -133,7 +133,7 @@ def _measure(server: Server, workload: Workload, profile: Profile | None) -> Res
 def _write(profile: Profile, requests_per_second: float) -> None:
     """Write the profile as a Markdown page beside this file."""
     lines = [
-        "# What the server does for its requests",
+        "# A profile of the server under REST requests",
         "",
         f"Written by `python -m tests.bench.rest.mixed --profile`: {profile.samples:,} samples of a server that",
         f"answered {requests_per_second:,.0f} requests a second meanwhile.",
