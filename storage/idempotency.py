@@ -4,7 +4,6 @@ Postings and all other requests share one key space: a key of the table `idempot
 storage actor stores the key of a posting with the posting; a statement of this module stores any other key.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 from uuid import UUID
@@ -12,7 +11,7 @@ from uuid import UUID
 from domain.ids import PostingKey
 from domain.refusals import KEY_IN_USE, Refusal
 from storage.database_errors import StatementRefused
-from storage.postgres import Connection, PgUUID, Postgres, Row
+from storage.postgres import Connection, PgUUID, Postgres, Row, Work
 
 T = TypeVar("T")
 
@@ -77,9 +76,7 @@ async def claim(postgres: Postgres, key: PostingKey | None, content: bytes, ref_
     )
 
 
-async def claiming_transaction(
-    postgres: Postgres, work: Callable[[Connection], Awaitable[T]], *, atomic: bool = True
-) -> T | Refusal:
+async def claiming_transaction(postgres: Postgres, work: Work[T], *, atomic: bool = True) -> T | Refusal:
     """Run `work`, which claims or inserts a key, as `Postgres.transaction` does.
 
     Returns KEY_IN_USE, with everything rolled back, if the key is that of a posting, or of a payout that is not booked

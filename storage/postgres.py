@@ -1,27 +1,25 @@
 """The database: independent statements and transactions on a pool, and connections with a single owner.
 
-Its callers are trio tasks. Only this module and those of `storage/connections` use asyncpg and asyncio, whose event
-loop runs inside of trio by trio-asyncio.
+Its callers are trio tasks, in which asyncpg runs. Only this module and those of `storage/connections` use asyncpg.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from contextvars import copy_context
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
 import trio
-import trio_asyncio
 from asyncpg.pgproto import pgproto
 
+from storage.connections.asyncio_loop import AsyncioLoop, open_asyncio_loop
 from storage.connections.connection_string import BadParameter, ConnectionString, read_connection_string
-from storage.connections.connection_task import OUTAGES, ConnectionTask, Spawn, as_storage_error
 from storage.connections.login import log_in, session_settings, shares_sessions
 from storage.connections.pool import Pool
-from storage.connections.unhandled import UnhandledErrors
+from storage.connections.trio_connection import OUTAGES, TrioConnection, as_storage_error
+from storage.connections.trio_connection import Connection as Connection
+from storage.connections.trio_connection import Work as Work
 from storage.database_errors import AddressError, StorageUnavailable
 from storage.sqlstates import marks_standby
 
@@ -29,7 +27,6 @@ log = structlog.get_logger(__name__)
 
 PgUUID = pgproto.UUID  # asyncpg's own class, which it encodes without a conversion
 Row: TypeAlias = asyncpg.Record
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 T = TypeVar("T")
 
 MIN_VERSION = 14
@@ -42,17 +39,9 @@ class Postgres:
     an owner whose statements must run in order: the storage actor and the lease.
     """
 
-    def __init__(
-        self,
-        loop: trio_asyncio.TrioEventLoop,
-        spawn: Spawn,
-        where: ConnectionString,
-        pool: Pool,
-        unhandled: UnhandledErrors,
-    ) -> None:
-        self.unhandled = unhandled
+    def __init__(self, loop: AsyncioLoop, where: ConnectionString, pool: Pool) -> None:
+        self.unhandled = loop.unhandled
         self._loop = loop
-        self._spawn = spawn
         self._where = where
         self._pool = pool
         self._lone: list[LoneConnection] = []
@@ -76,7 +65,7 @@ class Postgres:
 
     async def transaction(
         self,
-        work: Callable[[Connection], Awaitable[T]],
+        work: Work[T],
         *,
         atomic: bool = True,
         seconds: float | None = None,
@@ -89,14 +78,10 @@ class Postgres:
         connection becomes free in time, and StatementRefused.
         """
 
-        async def in_transaction(connection: Connection) -> T:
-            async with connection.transaction():
-                return await work(connection)
-
         await trio.lowlevel.checkpoint_if_cancelled()  # begin nothing that nobody waits for
         connection = await self._pool.take()
         try:
-            return await connection.run(in_transaction if atomic else work, seconds)
+            return await connection.run(partial(_in_transaction, work) if atomic else work, seconds)
         except StorageUnavailable as unavailable:
             if unavailable.sqlstate is not None and marks_standby(unavailable.sqlstate):
                 # Replace the other connections too: they lead to the same server, and each would fail one more caller.
@@ -125,7 +110,7 @@ class Postgres:
         Raises StorageUnavailable, also if the server refuses the connection.
         """
         connection = await self._in_asyncio(lambda: log_in(self._where, timeout))
-        lone = LoneConnection(ConnectionTask(self._spawn, connection))
+        lone = LoneConnection(TrioConnection(self._loop, connection))
         self._lone = [*(other for other in self._lone if not other.closed), lone]
         return lone
 
@@ -135,16 +120,11 @@ class Postgres:
             lone.terminate()
 
     async def _in_asyncio(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run one asyncio coroutine in a task of its own. Raises StorageUnavailable, StatementRefused."""
-
-        async def coroutine() -> T:
-            return await work()
-
+        """Run a coroutine function of asyncio in a task of its own. Raises StorageUnavailable, StatementRefused."""
         try:
-            result: T = await self._loop.run_aio_future(self._spawn(coroutine()))
+            return await self._loop.run(work)
         except (asyncpg.PostgresError, *OUTAGES) as error:
             raise as_storage_error(error) from error
-        return result
 
     async def shares_sessions(self) -> bool:
         """Return whether a pooler in transaction mode would lose session settings. Raises StorageUnavailable."""
@@ -154,7 +134,7 @@ class Postgres:
 class LoneConnection:
     """A connection with a single owner, whose statements run in the order in which they are sent, one at a time."""
 
-    def __init__(self, connection: ConnectionTask) -> None:
+    def __init__(self, connection: TrioConnection) -> None:
         self._connection = connection
 
     @property
@@ -173,13 +153,26 @@ class LoneConnection:
         Waits at most `timeout` seconds, by default 25. Raises StorageUnavailable, and has closed the connection then
         unless its session is still usable; or StatementRefused.
         """
-        with trio.CancelScope(shield=True):
-            return await self._connection.run(lambda connection: connection.fetchrow(sql, *args), timeout)
-        raise AssertionError("the scope above is never cancelled")
+        return await self._connection.run(
+            lambda connection: connection.fetchrow(sql, *args), timeout, may_be_cancelled=False
+        )
 
     def terminate(self) -> None:
         """Close the connection at once; a statement in flight has an unknown outcome."""
         self._connection.terminate()
+
+
+async def _in_transaction(work: Work[T], connection: Connection) -> T:
+    """Run `work` in one transaction, which any exception rolls back, also a cancellation of its first statement."""
+    try:
+        await connection.execute("BEGIN")
+        result = await work(connection)
+    except BaseException:
+        with suppress(asyncpg.PostgresError, *OUTAGES):  # then the connection is closed, which rolls back as well
+            await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
+    return result
 
 
 @asynccontextmanager
@@ -196,17 +189,8 @@ async def open_postgres(dsn: str, *, pool_size: int) -> AsyncIterator[Postgres]:
     ours = {name.lower() for name in session_settings()}
     if ignored := [*where.ignored, *(name for name in where.settings if name.lower() in ours)]:
         log.warning("connection_string.ignored", parameters=ignored)
-    unhandled = UnhandledErrors()
-    async with trio_asyncio.open_loop() as loop:  # opened outside of every nursery that uses it, so that it ends last
-        loop.set_exception_handler(unhandled)
-        context = copy_context()  # its current event loop is this one, also where a caller has opened another
-
-        def spawn(work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
-            task: asyncio.Task[Any] = loop.create_task(work, context=context.copy())
-            return task
-
-        pool = Pool(spawn, pool_size, lambda: log_in(where))
-        postgres = Postgres(loop, spawn, where, pool, unhandled)
+    async with open_asyncio_loop() as loop:  # opened outside of every nursery that uses it, so that it ends last
+        postgres = Postgres(loop, where, pool := Pool(loop, pool_size, lambda: log_in(where)))
         try:
             await postgres.execute("SELECT")  # raises if the database cannot be reached
             yield postgres

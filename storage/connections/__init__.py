@@ -1,4 +1,5 @@
-"""Connections to PostgreSQL, for `storage/postgres.py` alone: login, connection tasks, the pool.
+"""Connections to PostgreSQL, for `storage/postgres.py` alone: logins, statements, the pool.
 
-Imports the modules of errors in `storage`. Only these modules and `storage/postgres.py` use asyncpg and asyncio.
+Imports the modules of errors in `storage`. Only these modules use asyncio, and only they and `storage/postgres.py` use
+asyncpg.
 """

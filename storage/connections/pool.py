@@ -7,7 +7,8 @@ from contextlib import suppress
 
 import trio
 
-from storage.connections.connection_task import Connection, ConnectionTask, Spawn, as_storage_error
+from storage.connections.asyncio_loop import AsyncioLoop
+from storage.connections.trio_connection import Connection, TrioConnection, as_storage_error
 from storage.database_errors import StorageUnavailable
 
 WAIT_SECONDS = 5.0  # for a connection; a longer wait means that the database is stuck
@@ -18,24 +19,24 @@ CLOSE_SECONDS = 5.0  # for the work in progress when the pool closes
 class Pool:
     """At most `size` connections, opened when they are needed. The one that became idle last is used first."""
 
-    def __init__(self, spawn: Spawn, size: int, log_in: Callable[[], Awaitable[Connection]]) -> None:
+    def __init__(self, loop: AsyncioLoop, size: int, log_in: Callable[[], Awaitable[Connection]]) -> None:
         """`log_in` is an asyncio coroutine function that opens a connection."""
-        self._spawn = spawn
+        self._loop = loop
         self._size = size
         self._log_in = log_in
         self._closed = False
         self._opening: set[asyncio.Task[None]] = set()
-        self._open: list[ConnectionTask] = []
-        self._idle: list[ConnectionTask] = []
+        self._open: list[TrioConnection] = []
+        self._idle: list[TrioConnection] = []
         self._waiting: OrderedDict[trio.lowlevel.Task, None] = OrderedDict()
-        self._handed: dict[trio.lowlevel.Task, ConnectionTask | BaseException] = {}
+        self._handed: dict[trio.lowlevel.Task, TrioConnection | BaseException] = {}
 
     @property
     def idle(self) -> bool:
         """Whether no work is in progress or waits."""
         return not self._waiting and len(self._idle) == len(self._open)
 
-    async def take(self) -> ConnectionTask:
+    async def take(self) -> TrioConnection:
         """Return an idle connection, which comes back to the pool when its work ends; hand it work at once.
 
         Raises StorageUnavailable, also if none is free within WAIT_SECONDS, and if the pool is closed.
@@ -50,7 +51,7 @@ class Pool:
                 return await self._wait_turn()
         raise StorageUnavailable("all connections are busy" if self._open else "there is no connection")
 
-    async def _wait_turn(self) -> ConnectionTask:
+    async def _wait_turn(self) -> TrioConnection:
         """Wait for a connection, in the order of the calls. Raises the error of a login that failed."""
         task = trio.lowlevel.current_task()
 
@@ -66,7 +67,7 @@ class Pool:
             raise as_storage_error(handed)
         return handed
 
-    def _hand(self, what: ConnectionTask | BaseException) -> None:
+    def _hand(self, what: TrioConnection | BaseException) -> None:
         """Give a connection, or the error of a login, to the task that has waited longest."""
         task, _ = self._waiting.popitem(last=False)
         self._handed[task] = what
@@ -75,7 +76,7 @@ class Pool:
     def _open_more(self) -> None:
         """Open as many connections as tasks wait for, within the size of the pool."""
         while not self._closed and len(self._opening) < min(len(self._waiting), self._size - len(self._open)):
-            opening = self._spawn(self._connect())
+            opening = self._loop.spawn(self._connect())
             self._opening.add(opening)
             opening.add_done_callback(self._note_opened)
 
@@ -91,14 +92,17 @@ class Pool:
             if self._waiting:
                 self._hand(error)
         else:
-            self._open.append(ConnectionTask(self._spawn, connection, self._on_idle))
+            self._open.append(TrioConnection(self._loop, connection, self._on_idle))
+            self._on_idle(self._open[-1])
 
-    def _on_idle(self, connection: ConnectionTask) -> None:
+    def _on_idle(self, connection: TrioConnection) -> None:
         if not connection.usable:
             self._open.remove(connection)
             if connection in self._idle:
                 self._idle.remove(connection)
             self._open_more()
+        elif connection.in_transaction:
+            connection.terminate()  # its rollback has failed
         elif self._waiting:
             self._hand(connection)
         else:
@@ -106,7 +110,7 @@ class Pool:
 
     def expire(self) -> None:
         """Close the connections that are open now, each after the work that it carries out."""
-        for connection in self._open:
+        for connection in list(self._open):
             connection.close()
 
     async def aclose(self) -> None:

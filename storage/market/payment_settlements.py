@@ -3,7 +3,6 @@
 Each decision is an append-only row with operator and reason, inserted in the transaction of its effects.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from storage.database_errors import StorageUnavailable
 from storage.idempotency import claim_within, claiming_transaction
 from storage.market.purchases import Purchase, lock_purchase
 from storage.people.operator_actions import Action, note_action
-from storage.postgres import Connection, PgUUID, Postgres, Row
+from storage.postgres import Connection, PgUUID, Postgres, Row, Work
 
 T = TypeVar("T")
 
@@ -121,7 +120,7 @@ class SettlementRefused(Exception):
         self.refusal = refusal
 
 
-async def decide(postgres: Postgres, work: Callable[[Connection], Awaitable[T]]) -> T | Refusal:
+async def decide(postgres: Postgres, work: Work[T]) -> T | Refusal:
     """Run one decision in a transaction; SettlementRefused rolls it back and becomes the returned refusal.
 
     Raises StorageUnavailable.

@@ -15,6 +15,12 @@ RELIANCES = (
     ),
     Reliance(
         Connection,
+        "_transport",
+        "storage/connections/socket_reader.py",
+        "`read_socket` pauses its reading and reads for its protocol; check that it is asyncio's transport",
+    ),
+    Reliance(
+        Connection,
         "_do_execute",
         BUDGETS,
         "`counted_statements` replaces it, and would count too few statements; check that each statement with "

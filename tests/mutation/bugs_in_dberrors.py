@@ -3,7 +3,10 @@
 from tests.mutation.bugs import Bug, Edit
 
 SQLSTATES, POSTGRES = "storage/sqlstates.py", "storage/postgres.py"
-LOGIN, POOL, TASK = (f"storage/connections/{name}.py" for name in ("login", "pool", "connection_task"))
+LOGIN, POOL, CONNECTION, LOOP, FUTURE, WATCHDOG = (
+    f"storage/connections/{name}.py"
+    for name in ("login", "pool", "trio_connection", "asyncio_loop", "trio_future", "watchdog")
+)
 ANSWERS = "server/rest/http/quart_app.py"
 REFUSED_TESTS = "tests/server/faults/test_refused_statements.py"
 SQLSTATE_TESTS = "tests/storage/test_sqlstates.py"
@@ -22,7 +25,7 @@ IN_DBERRORS = (
         "lost-session",
         "a connection in an unusable session is replaced",
         "after a failover the actor stays connected to a server that is read-only now",
-        (Edit(TASK, "if loses_session(str(error.sqlstate)):", "if False:"),),
+        (Edit(CONNECTION, "if loses_session(str(error.sqlstate)):", "if False:"),),
         f"{SQLSTATE_TESTS}::test_a_lone_connection_is_kept_only_while_its_session_is_sound",
         "AssertionError: assert False == (",
         "the connection is kept",
@@ -64,26 +67,27 @@ IN_DBERRORS = (
         "the next request fails",
     ),
     Bug(
-        "cancelled-before",
-        "work that is cancelled before the connection's task has it does not end that task",
-        "one cancelled request stops the connection for good, and with it the request",
+        "cancelled-begin",
+        "a transaction that is cancelled as it begins is rolled back",
+        "the next request's rows are not committed",
         (
             Edit(
-                TASK,
-                "        job.cancelled = not job.begun\n        if job.begun and not job.done.is_set():\n",
-                "        if not job.done.is_set():\n",
+                POSTGRES,
+                '    try:\n        await connection.execute("BEGIN")\n',
+                '    await connection.execute("BEGIN")\n    try:\n',
             ),
+            Edit(POOL, "elif connection.in_transaction:", "elif False:"),
         ),
-        "tests/storage/test_connection_task.py::test_work_that_is_cancelled_as_it_is_handed_over_leaves_its_connection_usable",
-        "has no attribute 'terminate'",
-        "the request never ends",
+        "tests/storage/test_trio_connection.py::test_requests_cancelled_at_any_moment_leave_no_connection_dirty",
+        "transaction",
+        "a later request finds a transaction open",
     ),
     Bug(
         "cancelled-work",
         "a cancelled request cancels its statement",
         "each cancelled request costs its connection five seconds, and then the connection",
-        (Edit(TASK, "            self._task.cancel()\n", ""),),
-        "tests/storage/test_connection_task.py::test_a_cancelled_statement_leaves_its_connection_usable",
+        (Edit(FUTURE, "        self._waiting = None\n        self.cancel()\n", "        self._waiting = None\n"),),
+        "tests/storage/test_trio_connection.py::test_a_cancelled_statement_leaves_its_connection_usable",
         "AssertionError",
         "the connection is another one",
     ),
@@ -91,8 +95,8 @@ IN_DBERRORS = (
         "overdue-work",
         "a connection whose answer is overdue is closed",
         "a database that stops answering holds its connections for ever",
-        (Edit(TASK, "        if not job.done.is_set():\n            self.terminate()\n", ""),),
-        "tests/storage/test_connection_task.py::test_an_answer_that_is_overdue_closes_the_connection",
+        (Edit(WATCHDOG, "connection.end_overdue()", "pass"),),
+        "tests/storage/test_trio_connection.py::test_an_answer_that_is_overdue_closes_the_connection",
         "AssertionError",
         "the request waits for the server's own limit, and the connection stays",
     ),
@@ -100,7 +104,7 @@ IN_DBERRORS = (
         "asyncio-handler",
         "errors that asyncio reports as unhandled are logged and counted",
         "trio-asyncio raises the error around the whole loop, and the process ends",
-        (Edit(POSTGRES, "loop.set_exception_handler(unhandled)", "pass"),),
+        (Edit(LOOP, "loop.set_exception_handler(self.unhandled)", "pass"),),
         "tests/storage/test_unhandled.py",
         "nobody retrieves this",
         "the error is raised out of the loop",
@@ -149,8 +153,8 @@ IN_DBERRORS = (
         "terminated-connection",
         "a connection that is terminated within a statement counts as unavailable",
         "a server that drains logs an error and a traceback",
-        (Edit(TASK, "isinstance(error, AttributeError) and self._connection.is_closed()", "False"),),
-        "tests/storage/test_connection_task.py::test_a_connection_that_is_terminated_within_a_statement_is_unavailable",
+        (Edit(CONNECTION, "isinstance(error, AttributeError) and self._connection.is_closed()", "False"),),
+        "tests/storage/test_trio_connection.py::test_a_connection_that_is_terminated_within_a_statement_is_unavailable",
         "AttributeError",
         "the statement raises AttributeError",
     ),

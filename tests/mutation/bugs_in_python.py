@@ -75,8 +75,8 @@ IN_PYTHON = (
         (
             Edit(
                 POSTGRES,
-                "with trio.CancelScope(shield=True):\n            return",
-                "with trio.CancelScope():\n            return",
+                "timeout, may_be_cancelled=False",
+                "timeout",
             ),
         ),
         f"{UNDER_WAY}::test_a_commit_under_way_is_finished_though_the_actor_is_cancelled",

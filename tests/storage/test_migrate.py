@@ -11,7 +11,7 @@ from domain.ids import TOKEN_SALES, RoomId, UserId, block_key
 from domain.refusals import Refusal
 from server.ids import new_uuid
 from storage import migrate as migrating
-from storage.connections import connection_task, login
+from storage.connections import login, trio_connection
 from storage.ledger import audit as auditing
 from storage.ledger.audit import Finding, Proof, audit
 from storage.market.payment_settlements import Settlement, settle_payment
@@ -160,7 +160,7 @@ async def test_a_statement_of_a_migration_takes_as_long_as_it_needs(
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         await migrate(postgres)
     monkeypatch.setattr(login, "STATEMENT_TIMEOUT_MS", 100)
-    monkeypatch.setattr(connection_task, "CLIENT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(trio_connection, "CLIENT_TIMEOUT_SECONDS", 0.2)
     _add_migration(monkeypatch, "SELECT pg_sleep(0.6)")
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         assert await migrate(postgres) == ["9999_more"]
@@ -168,7 +168,7 @@ async def test_a_statement_of_a_migration_takes_as_long_as_it_needs(
 
 async def test_the_proof_of_a_large_ledger_takes_as_long_as_it_needs(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login, "STATEMENT_TIMEOUT_MS", 100)
-    monkeypatch.setattr(connection_task, "CLIENT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(trio_connection, "CLIENT_TIMEOUT_SECONDS", 0.2)
     slow = Proof("a slow proof", "SELECT x FROM (SELECT pg_sleep(0.6)::text AS x) s WHERE x <> ''")
     monkeypatch.setattr(auditing, "PROOFS", (slow,))
     async with open_postgres(dsn, pool_size=1) as postgres:

@@ -216,7 +216,10 @@ def _settings(stripe: StripeStandIn) -> Settings:
 
 def check_faults_are_logged_and_counted(tormented: Scene) -> None:
     counted = tormented.counted()
-    assert sum(counted.values()) == len(tormented.errors), (counted, tormented.errors.events)
+    # Those below the rooms and the REST server have a counter of their own, and each kind is logged once.
+    logged = [error for error in tormented.errors if error["event"] != "asyncio.unhandled"]
+    assert sum(counted.values()) == len(logged), (counted, tormented.errors.events)
+    assert len(logged) == len(tormented.errors) or tormented.context.postgres.unhandled.count > 0
 
 
 async def test_every_injection_point_raises_once_and_costs_no_honest_user_anything(

@@ -1,7 +1,7 @@
 """Invalid amounts and keys are refused by name, before any statement reaches the database."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,7 +14,7 @@ from server import app
 from server.context import Context
 from server.rest.app import ROUTES
 from server.rooms.leases import lease
-from storage.postgres import LoneConnection, Postgres, Row
+from storage.postgres import LoneConnection, Postgres, Row, Work
 from tests.server.rest.conftest import Caller, users_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.support.servers import running_server, settings
@@ -76,7 +76,7 @@ async def recorded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
         assert (await recorded.send("/creators/me", {"rateTokensPerMin": 60})).status_code == 200
         transaction, fetchrow = Postgres.transaction, LoneConnection.fetchrow
 
-        async def spied(postgres: Postgres, work: Callable[..., Awaitable[T]], *, atomic: bool = True) -> T:
+        async def spied(postgres: Postgres, work: Work[T], *, atomic: bool = True) -> T:
             recorded.sent.append("from the pool")
             return await transaction(postgres, work, atomic=atomic)
 

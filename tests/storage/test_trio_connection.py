@@ -1,15 +1,23 @@
-"""A connection and its asyncio task: work that raises, is cancelled, is overdue, or loses its connection."""
+"""A connection: work that raises, is cancelled, is overdue, or loses its connection."""
 
+import errno
 import random
+import socket
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import trio
-import trio_asyncio
 
-from storage.connections.connection_task import ConnectionTask
+from storage.connections import asyncio_loop
+from storage.connections.asyncio_loop import open_asyncio_loop
+from storage.connections.socket_reader import read_socket
+from storage.connections.trio_connection import TrioConnection
 from storage.database_errors import StatementRefused, StorageUnavailable
-from storage.postgres import Postgres, open_postgres
+from storage.postgres import LoneConnection, Postgres, open_postgres
+from tests.storage.own_postgres import own_postgres
+from tests.storage.poolers import pooler
+from tests.storage.postgres_processes import eventually
 
 PATIENCE_SECONDS = 10.0
 AT_ONCE = 50
@@ -20,9 +28,14 @@ class TerminatedConnection:
     """A connection of asyncpg that is terminated between two messages of a statement."""
 
     def __init__(self, closed: bool) -> None:
-        self._closed = closed
+        self._closed, self._is_closed_next = False, closed
+        self._transport = self
+
+    def is_closing(self) -> bool:
+        return True  # nobody reads from it
 
     async def fetchrow(self, *_: object, **__: object) -> None:
+        self._closed = self._is_closed_next
         raise AttributeError("'NoneType' object has no attribute 'bind_execute'")
 
     async def close(self, timeout: float) -> None:
@@ -36,15 +49,81 @@ class TerminatedConnection:
 async def test_a_connection_that_is_terminated_within_a_statement_is_unavailable(
     closed: bool, raised: type[Exception]
 ) -> None:
-    async with trio_asyncio.open_loop() as loop:
-        broken = TerminatedConnection(closed=False)
-        task = ConnectionTask(loop.create_task, cast(Any, broken))
-        await trio.testing.wait_all_tasks_blocked()
-        broken._closed = closed
+    async with open_asyncio_loop() as loop:
+        connection = TrioConnection(loop, cast(Any, TerminatedConnection(closed)))
         with pytest.raises(raised):
-            await task.run(lambda connection: connection.fetchrow("SELECT 1"))
-        task.close()
-        await task.ended.wait()
+            await connection.run(lambda broken: broken.fetchrow("SELECT 1"))
+        connection.close()
+        await connection.ended.wait()
+
+
+class BrokenProtocol:
+    """A connection of asyncpg, with its transport and its protocol, to which every message is a surprise."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._transport = self
+        self._of_transport = {"socket": sock, "sslcontext": None}
+        self.get_extra_info = self._of_transport.get
+        self.called: list[str] = []
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_protocol(self) -> "BrokenProtocol":
+        return self
+
+    def data_received(self, _: bytes) -> None:
+        raise ValueError("what is this?")
+
+    def add_termination_listener(self, _: object) -> None:
+        self.called.append("listen")
+
+    def pause_reading(self) -> None:
+        self.called.append("pause")
+
+    def terminate(self) -> None:
+        self.called.append("terminate")
+
+    def resume_reading(self) -> None:
+        self.called.append("resume")
+
+
+async def test_an_exception_of_asyncpg_about_a_message_closes_the_connection() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.send(b"a message")
+        broken = BrokenProtocol(ours)
+        with trio.fail_after(PATIENCE_SECONDS), pytest.raises(ValueError, match="what is this"):
+            await read_socket(cast(Any, broken))
+        assert broken.called == ["pause", "listen", "terminate"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_failing_task_beside_the_loop_is_reported_and_costs_no_other_task(
+    monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    monkeypatch.setattr(asyncio_loop, "RESTART_SECONDS", 0.01)
+    tried = list[int]()
+
+    async def fail() -> None:
+        tried.append(len(tried))
+        await trio.lowlevel.checkpoint()
+        raise ValueError("planted")
+
+    async with open_asyncio_loop() as loop:
+        loop.start(fail, again=again)
+        await eventually(lambda: loop.unhandled.count == (3 if again else 1))
+    assert len(tried) >= loop.unhandled.count
+
+
+async def test_without_a_file_descriptor_left_asyncio_reads_on(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr("storage.connections.socket_reader.os.dup", full)
+    async with open_postgres(dsn, pool_size=1) as postgres:
+        assert await _pid(postgres) == await _pid(postgres)
 
 
 async def test_an_answer_that_is_overdue_closes_the_connection(dsn: str) -> None:
@@ -74,30 +153,42 @@ async def test_work_of_a_caller_that_is_cancelled_already_is_not_begun(dsn: str)
         assert await postgres.fetch("SELECT n FROM noted") == []
 
 
-async def test_work_that_is_cancelled_as_it_is_handed_over_leaves_its_connection_usable() -> None:
-    async with trio_asyncio.open_loop() as loop:
-        task = ConnectionTask(loop.create_task, cast(Any, TerminatedConnection(closed=False)))
-        await trio.testing.wait_all_tasks_blocked()
-        for _ in range(20):  # whether the work begins before it is cancelled is a matter of chance
-            with trio.fail_after(PATIENCE_SECONDS):
-                with trio.CancelScope() as scope:
-                    scope.cancel()
-                    await task.run(_answer)
-                assert await task.run(_answer) == 1
-        task.close()
-        await task.ended.wait()
-
-
-async def _answer(_: object) -> int:
-    return 1
-
-
 async def test_a_cancelled_transaction_is_rolled_back(dsn: str) -> None:
     async with open_postgres(dsn, pool_size=1) as postgres:
         await postgres.execute("CREATE TABLE noted (n integer)")
         with trio.move_on_after(0.2):
             await postgres.transaction(_note_slowly)
         assert await postgres.fetch("SELECT n FROM noted") == []
+
+
+async def test_a_connection_with_tls_reads_long_answers_and_survives_errors_and_cancellation(tmp_path: Path) -> None:
+    with own_postgres(tmp_path / "postgres") as plain, pooler(plain, "session", tls=True) as dsn:
+        async with open_postgres(dsn, pool_size=1) as postgres:
+            before = await _pid(postgres)
+            rows = await postgres.fetch("SELECT repeat('a', 1000) AS text FROM generate_series(1, 2000)")
+            assert sum(len(row["text"]) for row in rows) == 2_000_000
+            with pytest.raises(StatementRefused):
+                await postgres.fetch("SELECT 1 / 0")
+            with trio.move_on_after(0.2):
+                await postgres.transaction(_sleep)
+            assert await _pid(postgres) == before
+            with pytest.raises(StorageUnavailable, match="does not answer"):
+                await postgres.transaction(_sleep, seconds=0.2)
+            assert await _pid(postgres) != before
+
+
+async def test_an_answer_that_cannot_be_cancelled_arrives_though_everything_is_cancelled(dsn: str) -> None:
+    answers = []
+
+    async def ask(lone: LoneConnection) -> None:
+        answers.append(await lone.fetchrow("SELECT pg_sleep(0.2)"))
+
+    with trio.CancelScope() as everything:
+        async with open_postgres(dsn, pool_size=1) as postgres, trio.open_nursery() as nursery:
+            nursery.start_soon(ask, await postgres.connect())
+            await trio.testing.wait_all_tasks_blocked()
+            everything.cancel()
+    assert len(answers) == 1
 
 
 async def _sleep(connection: Any) -> None:
