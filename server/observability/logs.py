@@ -13,15 +13,17 @@ from collections.abc import Callable, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import structlog
 
 from server.observability.background_output import MAX_LINE_CHARACTERS, BackgroundStream, replace_standard_error
-from server.observability.redaction import Redaction, shortened
+from server.observability.redaction import Plain, Redaction, shortened
 
 # The server itself logs what these libraries report.
 SILENCED = ("hypercorn", "trio-websocket", "quart", "asyncio", "asyncpg")
 
 MAX_SHOWN_EXCEPTIONS = 20  # of one event: nurseries nest groups of one or two, and the first few explain the rest
+DELETE = b"\x7f"  # which msgspec writes as it is, though terminals act on it
 MAX_SHORT_CHARACTERS = 800  # of each field of a line that would be too long
 
 Render = Callable[[Any, str, MutableMapping[str, Any]], str | bytes]
@@ -38,7 +40,7 @@ def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> N
     """
     stream = replace_standard_error()
     pretty = style == "console" or (style == "auto" and stream.isatty())
-    lines = Lines(structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(), secret_words)
+    lines = Lines(structlog.dev.ConsoleRenderer() if pretty else render_json, secret_words)
     stream.set_notice(lambda dropped: lines.line_of("log.lines_dropped", "warning", lines=dropped))
     structlog.configure(
         processors=[lines],
@@ -53,6 +55,15 @@ def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> N
     logging.captureWarnings(True)
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_end_of_thread
+
+
+def render_json(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> str:
+    """Render an event as JSON in ASCII. Raises what `json.dumps` raises."""
+    try:  # msgspec first, which takes a quarter of the time and writes the same
+        line = msgspec.json.format(msgspec.json.encode(event), indent=0)
+    except (TypeError, ValueError, OverflowError):
+        return json.dumps(event)
+    return line.decode() if line.isascii() and DELETE not in line else json.dumps(event)
 
 
 class Lines:
@@ -71,7 +82,7 @@ class Lines:
         try:
             event = structlog.contextvars.merge_contextvars(logger, level, event)
             event = structlog.processors.add_log_level(logger, level, event)
-            event["timestamp"] = _now()
+            event["timestamp"] = Plain(_now())
             event = structlog.processors.format_exc_info(logger, level, _with_small_groups(event))
             event = self._redact(logger, level, event)
             line = str(self._render(logger, level, dict(event)))

@@ -44,6 +44,12 @@ _PRIVATE_TEXT = re.compile(
 _E_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(\.[\w-]+)+")
 
 
+class Plain(str):
+    """A text that this server has made itself, such as an id. It holds nothing of a client and is not redacted."""
+
+    __slots__ = ()
+
+
 class Redaction:
     """A structlog processor; `words` are known secrets, which it redacts in every text.
 
@@ -55,10 +61,17 @@ class Redaction:
         longest_first = sorted({word for word in words if word}, key=len, reverse=True)
         self._words = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._of_short_text = lru_cache(REMEMBERED)(self._of_text)
+        self._of_short_field = lru_cache(REMEMBERED)(self._of_field)
 
     def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         for name, value in event.items():
-            event[name] = self._of_field(name, value)
+            kind = type(value)
+            if kind is Plain:
+                event[name] = str(value)
+            elif kind is str and len(value) <= MAX_REMEMBERED_CHARACTERS:
+                event[name] = self._of_short_field(name, value)
+            elif kind is not int and kind is not float:
+                event[name] = self._of_field(name, value)
         return event
 
     def _of_field(self, name: str, value: Any, depth: int = 0) -> Any:

@@ -15,6 +15,7 @@ from domain.refusals import DRAINING, Code, Refusal
 from server.access.rate_limits import Name, Taken, why_not
 from server.access.tokens import TokenRefused
 from server.context import Context
+from server.observability.redaction import Plain
 from server.rest.background_tasks import BackgroundTasks
 from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, ClientAddress
@@ -74,7 +75,7 @@ class Dispatch:
         g.state = state
         clear_contextvars()
         # In every log line of this request and of the tasks that it starts.
-        bind_contextvars(request_id=state.request_id)
+        bind_contextvars(request_id=Plain(state.request_id))
         limit = self._limits.get(request.endpoint or "", "address")
         limited = None if limit == "proof" else await self._count(state, limit, state.address)
         if limited is not None:
@@ -158,7 +159,7 @@ class Dispatch:
             return unproved
         if route.needs is not Needs.ANYONE:
             await request.identify(overlays=route.needs is Needs.ONLOOKER)
-            bind_contextvars(user=str(request.user_id))
+            bind_contextvars(user=Plain(request.user_id))
             # The stricter limit slows down a person; an operator may credit many users in a row.
             moves_own = route.takes_key and not request.is_operator
             limited = await self._count(state, "money" if moves_own else "user", str(request.user_id))

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from server.observability.background_output import MAX_LINE_CHARACTERS
-from server.observability.logs import Lines
+from server.observability.logs import Lines, render_json
 from tests.support.processes import environment
 from tests.support.processor import least_seconds
 
@@ -61,7 +61,7 @@ VALUES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-@pytest.mark.parametrize("render", [structlog.processors.JSONRenderer(), structlog.dev.ConsoleRenderer()])
+@pytest.mark.parametrize("render", [render_json, structlog.dev.ConsoleRenderer()])
 def test_any_value_makes_one_line_of_bounded_size_in_bounded_time(name: str, render: Any) -> None:
     lines = Lines(render, [SECRET])
 
@@ -72,14 +72,21 @@ def test_any_value_makes_one_line_of_bounded_size_in_bounded_time(name: str, ren
     line = line_of()
     assert "weird.value" in line
     assert len(line) <= MAX_LINE_CHARACTERS
-    if isinstance(render, structlog.processors.JSONRenderer):
+    if render is render_json:
         assert "\n" not in line
         assert json.loads(line)["level"] == "info"
 
 
+def test_a_line_of_json_is_what_the_standard_library_writes() -> None:
+    text = 'a "b" \\ \n \x7f \x1b[0m \u2028 ü \ud800'
+    odd = {"text": text, "list": [1, 2.5, None, True, {"a": {}}], "big": 10**30}
+    for event in (odd, {"event": "plain", "status": 200, "ms": 1.5, "list": [1, {"a": []}]}):
+        assert render_json(None, "info", dict(event)) == json.dumps(event)
+
+
 @pytest.mark.parametrize("error", [Silent(), nested_group(8), ValueError("ü" * 1_000_000)], ids=type)
 def test_any_exception_makes_one_line_of_bounded_size_with_its_end(error: BaseException) -> None:
-    lines = Lines(structlog.processors.JSONRenderer(), [])
+    lines = Lines(render_json, [])
 
     def line_of() -> str:
         try:
@@ -94,7 +101,7 @@ def test_any_exception_makes_one_line_of_bounded_size_with_its_end(error: BaseEx
 
 
 def test_a_secret_is_redacted_before_a_long_text_is_cut() -> None:
-    lines = Lines(structlog.processors.JSONRenderer(), [SECRET])
+    lines = Lines(render_json, [SECRET])
     for before in range(1990, 2010):
         line = lines(None, "info", {"event": "cut", "reason": "x" * before + SECRET + "y" * 10_000})
         assert SECRET[:8] not in line

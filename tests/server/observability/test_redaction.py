@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from server.config.secrets import Secrets
-from server.observability.redaction import REDACTED, Redaction, secret_words
+from server.observability.redaction import REDACTED, Plain, Redaction, secret_words
 from tests.server.rest.problems import SOMEBODY
 from tests.support.clients import token_of
 
@@ -81,3 +81,8 @@ def test_every_other_value_is_logged_unchanged() -> None:
 
 def test_without_secrets_no_text_is_changed() -> None:
     assert Redaction([""])(None, "info", {"event": "server.draining"}) == {"event": "server.draining"}
+
+
+def test_a_text_of_this_server_is_shown_as_it_is_and_as_an_ordinary_text() -> None:
+    shown = redacted(request_id=Plain(TOKEN))["request_id"]
+    assert (shown, type(shown)) == (TOKEN, str)
