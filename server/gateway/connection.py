@@ -20,7 +20,7 @@ from server.gateway.frame_reader import FrameReader
 from server.gateway.handshake import Offer, shake_hands
 from server.gateway.protocol import ClientProtocol
 from server.ids import new_uuid
-from server.observability.redaction import Plain
+from server.observability.redaction import Unredacted
 
 RESUME_POINT_BYTES = 128  # of each room in session:open; a channel name has at most 64 characters
 OPEN_BYTES = MAX_TOKEN + 1_024  # of session:open without its rooms
@@ -32,7 +32,7 @@ async def serve_connection(context: Context, sock: socket.socket, admission: Adm
     The socket is closed on every way out, cancellation included, after at most `close_seconds`.
     """
     settings = context.settings.websocket
-    bind_contextvars(connection=Plain(new_uuid()))  # in every log line that this connection causes
+    bind_contextvars(connection=Unredacted(new_uuid()))  # in every log line that this connection causes
     async with trio.open_nursery() as nursery:
         send_queue = SendQueue(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
         try:

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from server.observability.background_output import MAX_LINE_CHARACTERS, BackgroundStream, replace_standard_error
-from server.observability.redaction import Plain, Redaction, shortened
+from server.observability.redaction import Redaction, Unredacted, shortened
 
 # The server itself logs what these libraries report.
 SILENCED = ("hypercorn", "trio-websocket", "quart", "asyncio", "asyncpg")
@@ -82,7 +82,7 @@ class Lines:
         try:
             event = structlog.contextvars.merge_contextvars(logger, level, event)
             event = structlog.processors.add_log_level(logger, level, event)
-            event["timestamp"] = Plain(_now())
+            event["timestamp"] = Unredacted(_now())
             event = structlog.processors.format_exc_info(logger, level, _with_small_groups(event))
             event = self._redact(logger, level, event)
             line = str(self._render(logger, level, dict(event)))

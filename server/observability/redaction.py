@@ -44,7 +44,7 @@ _PRIVATE_TEXT = re.compile(
 _E_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(\.[\w-]+)+")
 
 
-class Plain(str):
+class Unredacted(str):
     """A text that this server has made itself, such as an id. It holds nothing of a client and is not redacted."""
 
     __slots__ = ()
@@ -66,7 +66,7 @@ class Redaction:
     def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         for name, value in event.items():
             kind = type(value)
-            if kind is Plain:
+            if kind is Unredacted:
                 event[name] = str(value)
             elif kind is str and len(value) <= MAX_REMEMBERED_CHARACTERS:
                 event[name] = self._of_short_field(name, value)

@@ -9,7 +9,6 @@ from itertools import chain
 
 import structlog
 import trio
-from werkzeug.exceptions import HTTPException
 
 from server.context import Context
 from server.gateway.connection_limits import ConnectionLimits
@@ -120,7 +119,7 @@ async def _note_closing(requested: trio.Event, closing: trio.Event) -> None:
 
 
 def make_app(context: Context, background_tasks: BackgroundTasks) -> App:
-    """Build the Quart app with every route, the bounds on bodies and the error handlers.
+    """Build the Quart app with every route and the bounds on bodies.
 
     The app serves nothing by itself: no static files, no templates, no automatic OPTIONS, no redirects. So every
     response goes through `dispatch.finish`, which sets the headers that all responses have.
@@ -128,11 +127,9 @@ def make_app(context: Context, background_tasks: BackgroundTasks) -> App:
     http, events = context.settings.http, context.settings.payments
     bounds = BodyBounds(http.max_body_bytes, {EVENTS_PATH: events.max_event_bytes}, http.answer_seconds)
     dispatch = Dispatch(context, background_tasks, ROUTES)
-    app = App(__name__, bounds, dispatch.begin, dispatch.finish)
+    app = App(__name__, bounds, dispatch)
     app.config |= {"CLIENT_OF": client_finder(context.settings), "CONCURRENCY": AddressConcurrency()}
     app.url_map.merge_slashes = False  # an unknown path is 404, never a redirect
-    app.register_error_handler(HTTPException, dispatch.fail)
-    app.register_error_handler(Exception, dispatch.fail)
     for route in ROUTES:
         app.add_url_rule(
             _rule(route.path),

@@ -5,8 +5,6 @@ from typing import Any
 
 import structlog
 import trio
-from quart import g
-from quart import request as incoming
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import MethodNotAllowed
@@ -15,7 +13,7 @@ from domain.refusals import DRAINING, Code, Refusal
 from server.access.rate_limits import Name, Taken, why_not
 from server.access.tokens import TokenRefused
 from server.context import Context
-from server.observability.redaction import Plain
+from server.observability.redaction import Unredacted
 from server.rest.background_tasks import BackgroundTasks
 from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, ClientAddress
@@ -43,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 class RequestState:
-    """The state of a request between the callbacks of Quart; `headers` are for its answer."""
+    """The state of a request between the steps of the app; `headers` are for its answer."""
 
     __slots__ = ("address", "begun_at", "exempt", "headers", "request_id", "taken")
 
@@ -57,25 +55,24 @@ class RequestState:
 
 
 class Dispatch:
-    """The callbacks and views of the Quart app of one server."""
+    """The steps and views of the Quart app of one server."""
 
     def __init__(self, context: Context, background_tasks: BackgroundTasks, routes: Iterable[Route]) -> None:
         self._context = context
         self._background_tasks = background_tasks
         self._limits = {route.endpoint: route.limit for route in routes}
 
-    async def begin(self) -> BufferedResponse | None:
+    async def begin(self, request: AppRequest) -> BufferedResponse | None:
         """Start a request: give it an id, count it under its address's limit, and answer a CORS preflight.
 
         Runs for unknown paths as well. Returns an answer if the request ends here, else None.
         """
-        request = _incoming()
         client: ClientAddress = request.scope[CLIENT]  # type: ignore[literal-required]  # reason: the server adds this key
         state = RequestState(request_id(request.headers.get("Traceparent")), client.limited_as, client.exempt)
-        g.state = state
+        request.state = state
         clear_contextvars()
         # In every log line of this request and of the tasks that it starts.
-        bind_contextvars(request_id=Plain(state.request_id))
+        bind_contextvars(request_id=Unredacted(state.request_id))
         limit = self._limits.get(request.endpoint or "", "address")
         limited = None if limit == "proof" else await self._count(state, limit, state.address)
         if limited is not None:
@@ -85,8 +82,8 @@ class Dispatch:
     def view_of(self, route: Route) -> Callable[..., Awaitable[BufferedResponse]]:
         """Return the Quart view of a route."""
 
-        async def view(**path: Any) -> BufferedResponse:
-            state, asked = _state(), _incoming()
+        async def view(asked: AppRequest, **path: Any) -> BufferedResponse:
+            state: RequestState = asked.state
             if route.retired is not None:
                 state.headers.update(route.retired.headers)
             # Read the body even if the route takes none: answering before its end would break the connection.
@@ -106,9 +103,9 @@ class Dispatch:
 
         return view
 
-    async def finish(self, response: BufferedResponse) -> BufferedResponse:
+    async def finish(self, request: AppRequest, response: BufferedResponse) -> BufferedResponse:
         """Add the headers that every answer has, and log it."""
-        state, request = _state(), _incoming()
+        state: RequestState = request.state
         # Built at once: to replace single headers, each time all are searched.
         headers = {
             **HEADERS,
@@ -123,12 +120,12 @@ class Dispatch:
         log.info("http.answered", method=request.method, rule=_rule(request), status=response.status_code, ms=took)
         return response
 
-    async def fail(self, error: Exception) -> BufferedResponse:
+    async def fail(self, request: AppRequest, error: Exception) -> BufferedResponse:
         """Convert an exception to an error answer.
 
         An unexpected exception is logged with its traceback and answered INTERNAL without details.
         """
-        state, request = _state(), _incoming()
+        state: RequestState = request.state
         if isinstance(error, TokenRefused):
             state.headers["WWW-Authenticate"] = challenge(error)
         if isinstance(error, MethodNotAllowed):
@@ -159,7 +156,7 @@ class Dispatch:
             return unproved
         if route.needs is not Needs.ANYONE:
             await request.identify(overlays=route.needs is Needs.ONLOOKER)
-            bind_contextvars(user=Plain(request.user_id))
+            bind_contextvars(user=Unredacted(request.user_id))
             # The stricter limit slows down a person; an operator may credit many users in a row.
             moves_own = route.takes_key and not request.is_operator
             limited = await self._count(state, "money" if moves_own else "user", str(request.user_id))
@@ -204,16 +201,6 @@ def _limits(taken: list[Taken]) -> dict[str, str]:
         "RateLimit-Policy": ", ".join(each.limit.policy for each in taken),
         "RateLimit": ", ".join(each.state for each in taken),
     }
-
-
-def _incoming() -> AppRequest:
-    """Return Quart's present request itself: each use of its proxy looks it up again."""
-    return incoming._get_current_object()  # type: ignore[attr-defined, no-any-return]  # reason: it is typed as its target
-
-
-def _state() -> RequestState:
-    state: RequestState = g.state
-    return state
 
 
 def _rule(request: AppRequest) -> str:

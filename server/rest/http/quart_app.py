@@ -1,20 +1,21 @@
 """Quart without the parts that this server does not use, since each of them takes time in each request.
 
 Quart's own way through a request starts two tasks, of which one reads the body and waits for the end of the connection;
-it looks for blueprints, signals, sessions and functions that are not coroutines; and it sends a response in three
-parts. This app has none of these. A request runs in the one task that hypercorn starts for it, in which its view reads
-the body, and which `Http1` cancels when the connection ends.
+it makes the request and the app current in context variables; it looks for blueprints, signals, sessions and functions
+that are not coroutines; and it sends a response in three parts. This app has none of these: its functions receive the
+request. It runs in the one task that hypercorn starts for it, in which its view reads the body, and which `Http1`
+cancels when the connection ends.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from quart.sessions import NullSession, SessionInterface
 from quart.utils import encode_headers
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest, TrioResponse
+from werkzeug.exceptions import HTTPException
 
 from server.rest.http.bodies import BodyBounds, BodyReader
 
@@ -32,58 +33,81 @@ class BufferedResponse(TrioResponse):
         self.body = body
 
 
-Begin = Callable[[], Awaitable[BufferedResponse | None]]
-Finish = Callable[[BufferedResponse], Awaitable[BufferedResponse]]
-
-
-class NoSessions(SessionInterface):
-    """No request has a session: there are no cookies, only tokens."""
-
-    _none = NullSession()
-
-    async def open_session(self, *_: Any) -> NullSession:
-        return self._none
-
-
-class App(QuartTrio):
-    """A Quart app whose functions are all coroutine functions, and whose responses are all BufferedResponse.
-
-    `begin` runs before the view, and may answer instead of it; `finish` runs after it, also for an error's response.
-    """
-
-    def __init__(self, name: str, bounds: BodyBounds, begin: Begin, finish: Finish) -> None:
-        super().__init__(name, static_folder=None, template_folder=None)
-        self.session_interface = NoSessions()  # type: ignore[assignment]  # reason: it is typed as its default
-        self.asgi_http_class = AppConnection
-        self.request_class = AppRequest
-        self.after_request(finish)  # Quart's own way, for the response to an exception in `finish`
-        self.bounds = bounds
-        self._begin, self._finish = begin, finish
-
-    def ensure_async(self, func: Any) -> Any:
-        """Return the function itself."""
-        return func
-
-    async def full_dispatch_request(self, request_context: Any = None) -> BufferedResponse:
-        """Run the view of a request between `begin` and `finish`; an exception becomes the response of its handler."""
-        response: Any
-        try:
-            response = await self._begin()
-            if response is None:
-                response = await self.dispatch_request(request_context)
-        except (Exception, BaseExceptionGroup) as error:
-            response = await self.handle_user_exception(error)
-        return await self._finish(response)
-
-
 class AppRequest(TrioRequest):
     """A request whose body the view reads by `read_body`, and not by Quart's own attributes."""
 
     reader: BodyReader | None = None
+    state: Any = None  # of the app's functions
 
     async def read_body(self) -> bytes:
         """Return the body, empty if there is none. Raises HTTPException as `BodyReader.read` does."""
         return b"" if self.reader is None else await self.reader.read()
+
+
+class Steps(Protocol):
+    """The steps of each request around its view; all coroutine functions.
+
+    `begin` may answer instead of the view. `fail` answers an exception, also one of Quart for an unknown path. `finish`
+    completes each response.
+    """
+
+    async def begin(self, request: AppRequest) -> BufferedResponse | None: ...
+
+    async def fail(self, request: AppRequest, error: Exception) -> BufferedResponse: ...
+
+    async def finish(self, request: AppRequest, response: BufferedResponse) -> BufferedResponse: ...
+
+
+class App(QuartTrio):
+    """A Quart app whose views take the request first, and whose responses are all BufferedResponse."""
+
+    def __init__(self, name: str, bounds: BodyBounds, steps: Steps) -> None:
+        super().__init__(name, static_folder=None, template_folder=None)
+        self.asgi_http_class = AppConnection
+        self.request_class = AppRequest
+        self.bounds = bounds
+        self._steps = steps
+        self._paths = self.url_map.bind("")  # no rule has a host
+
+    async def handle_request(self, request: Any) -> BufferedResponse:
+        """Answer a request by `begin`, its view and `finish`; an exception becomes the response of `fail`."""
+        try:
+            return await self._steps.finish(request, await self._answer(request))
+        except (Exception, BaseExceptionGroup) as error:
+            response = await self._steps.fail(request, first_exception(error))
+        return await self._steps.finish(request, response)
+
+    async def _answer(self, request: AppRequest) -> BufferedResponse:
+        try:
+            found = self._paths.match(request.path, request.method, return_rule=True)
+            request.url_rule, request.view_args = found  # type: ignore[assignment]  # reason: Quart has a class of its own
+        except HTTPException as error:
+            request.routing_exception = error
+        answered = await self._steps.begin(request)
+        if answered is not None:
+            return answered
+        if request.routing_exception is not None:
+            raise request.routing_exception
+        view: Any = self.view_functions[request.endpoint or ""]
+        response: BufferedResponse = await view(request, **(request.view_args or {}))
+        return response
+
+
+def first_exception(error: BaseException) -> Exception:
+    """Return the first exception in a group of any depth, or the exception itself. Raises a group that has none."""
+    for each in _single(error):
+        if isinstance(each, Exception):
+            return each
+    raise error
+
+
+def _single(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions of a group of any depth that are no groups."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _single(each)
+    else:
+        yield error
 
 
 class AppConnection(TrioASGIHTTPConnection):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from server.config.secrets import Secrets
-from server.observability.redaction import REDACTED, Plain, Redaction, secret_words
+from server.observability.redaction import REDACTED, Redaction, Unredacted, secret_words
 from tests.server.rest.problems import SOMEBODY
 from tests.support.clients import token_of
 
@@ -84,5 +84,5 @@ def test_without_secrets_no_text_is_changed() -> None:
 
 
 def test_a_text_of_this_server_is_shown_as_it_is_and_as_an_ordinary_text() -> None:
-    shown = redacted(request_id=Plain(TOKEN))["request_id"]
+    shown = redacted(request_id=Unredacted(TOKEN))["request_id"]
     assert (shown, type(shown)) == (TOKEN, str)
