@@ -58,24 +58,27 @@ RELIANCES = (
     ),
     Reliance(
         H11Protocol,
-        "_send_h11_event",
+        "stream_send",
         FILE,
-        "`Http1._send_h11_event` is in its place, and sends a response as a whole",
+        "`Http1.respond` is in its place; check that it adds the same headers and ends in the same way",
         ("self", "event"),
         (
-            "data = self.connection.send(event) except h11.LocalProtocolError: "
-            "if self.connection.their_state != h11.ERROR: raise else: await self.send(RawData(data=data))",
+            'headers = list(chain(event.headers, self.config.response_headers("h11")))',
+            "if self.keep_alive_requests >= self.config.keep_alive_max_requests: "
+            'headers.append((b"connection", b"close"))',
+            "elif isinstance(event, StreamClosed): await self._maybe_recycle()",
         ),
     ),
     Reliance(
-        H11Protocol,
-        "stream_send",
+        HTTPStream,
+        "app_send",
         FILE,
-        "`_Stream` sends its response by it; check that the end of a response still starts the next request or closes",
-        ("self", "event"),
+        "`_Stream.app_send` is in its place; check that it handles the end of the app alone in the same way",
+        ("self", "message"),
         (
-            "elif isinstance(event, EndBody): await self._send_h11_event(h11.EndOfMessage())",
-            "elif isinstance(event, StreamClosed): await self._maybe_recycle()",
+            "if message is None: # ASGI App has finished sending messages if not self.closed: # Cleanup if required "
+            "if self.state == ASGIHTTPState.REQUEST: await self._send_error_response(500) "
+            "await self.send(StreamClosed(stream_id=self.stream_id))",
         ),
     ),
     Reliance(
@@ -161,7 +164,7 @@ async def test_the_app_gets_its_events_through_a_trio_channel() -> None:
 
 
 def test_our_subclasses_use_no_name_of_the_library() -> None:
-    assert taken_names(http1.Http1, protocol(), ["handle", "_send_h11_event"]) == []
-    assert taken_names(http1._Stream, stream(), ["handle"]) == []
-    taken = [name for name in ("_app", "_serving", "_forwarding") if hasattr(stream(), name)]
+    assert taken_names(http1.Http1, protocol(), ["handle"]) == []
+    assert taken_names(http1._Stream, stream(), ["handle", "app_send"]) == []
+    taken = [name for name in ("_app", "_protocol", "_serving", "_forwarding") if hasattr(stream(), name)]
     assert taken == [], f"{FILE}: rename these of _Stream"

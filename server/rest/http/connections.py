@@ -7,6 +7,7 @@ its answer, and offers HTTP/2. Therefore the accept loop and the connection are 
 import contextlib
 import math
 import socket
+import time
 from typing import Any
 
 import trio
@@ -253,8 +254,19 @@ class _Connection:
         await self._protocol.handle(Closed())
 
 
+class _Config(Config):
+    """Hypercorn's settings, which write the date of responses once a second."""
+
+    _second, _headers = 0, list[tuple[bytes, bytes]]()
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        if (second := int(time.time())) != self._second:
+            self._second, self._headers = second, super().response_headers(protocol)
+        return list(self._headers)
+
+
 def _config() -> Config:
-    config = Config()
+    config = _Config()
     config.accesslog = config.errorlog = None  # the server logs faults itself and counts requests elsewhere
     config.include_server_header = False
     config.keep_alive_max_requests = 10_000

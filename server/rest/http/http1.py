@@ -5,10 +5,10 @@ each point:
 
 - `H11Protocol.handle` gives received bytes to its h11 connection and then handles the connection's events. `Http1` does
   both itself, since the library's handling switches to HTTP/2 and to websockets.
-- `H11Protocol.stream_send` sends the parts of a response by `_send_h11_event`, and starts the next cycle or closes
-  after the last one.
+- `H11Protocol._maybe_recycle` starts the next cycle, or closes, after a response.
 - `HTTPStream.handle` starts the app for a Request, and passes the body to it with `app_put`. For StreamClosed it only
   sets `closed`, writes an access log, which is off, and tells the app, for which it may wait.
+- The task of the app calls `HTTPStream.app_send` with None at its end, which sends a response only if there was none.
 - `HTTPStream` starts its `app` with five arguments: the three of ASGI, and two that are for WSGI.
 - `HTTPStream.app_put` is the bound `send` of a trio memory channel, as `TaskGroup.spawn_app` returns it.
 """
@@ -24,6 +24,9 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import AppWrapper, H11SendableEvent
+from hypercorn.utils import suppress_body
+
+Headers = list[tuple[bytes, bytes]]
 
 HEADERS_MAX = 100  # of a request; browsers behind proxies send about 30
 BODY_PARTS_MAX = 1_024  # chunks of any size that a body may have …
@@ -41,7 +44,6 @@ TITLES = {
 class Http1(H11Protocol):
     """Hypercorn's HTTP/1.1 without its switches to HTTP/2 and websockets; refuses hostile requests and closes."""
 
-    _unsent = b""  # parts of the present response
     _received = 0  # bytes since the headers of the present request
     _parts = 0  # of its body
     _part_bytes = 0
@@ -98,6 +100,7 @@ class Http1(H11Protocol):
         await self.send(Updated(idle=False))
         self.stream = _Stream(
             self.app,
+            self,
             self.config,
             self.context,
             self.task_group,
@@ -140,24 +143,35 @@ class Http1(H11Protocol):
             (b"x-content-type-options", b"nosniff"),
             (b"connection", b"close"),
         ]
-        for part in (h11.Response(status_code=status_code, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
-            await self._send_h11_event(part)
+        await self._send_whole(status_code, headers, body)
 
-    async def _send_h11_event(self, event: H11SendableEvent) -> None:
-        """Send a response once its last part is there: all bodies are in memory, and a call of the system costs more.
+    async def respond(self, status_code: int, headers: Headers, body: bytes) -> None:
+        """Send the response to the present request, and begin to read the next one or close the connection.
+
+        `body` is empty where the response has none.
+        """
+        added = self.config.response_headers("h11")
+        if self.keep_alive_requests >= self.config.keep_alive_max_requests:
+            added.append((b"connection", b"close"))
+        await self._send_whole(status_code, [*headers, *added], body)
+        await self._maybe_recycle()
+
+    async def _send_whole(self, status_code: int, headers: Headers, body: bytes) -> None:
+        """Send a response at once: each call of the system costs as much as much of our own work.
 
         After an error of the peer, h11 allows only some parts, and others are dropped.
         """
-        try:
-            data = self.connection.send(event)
-        except h11.LocalProtocolError:
-            if self.connection.their_state != h11.ERROR:
-                raise
-        else:
-            self._unsent += data or b""
-            if isinstance(event, h11.EndOfMessage | h11.InformationalResponse):
-                data, self._unsent = self._unsent, b""
-                await self.send(RawData(data=data))
+        parts: list[H11SendableEvent] = [h11.Response(status_code=status_code, headers=headers), h11.EndOfMessage()]
+        if body:
+            parts.insert(1, h11.Data(data=body))
+        sent = b""
+        for part in parts:
+            try:
+                sent += self.connection.send(part) or b""
+            except h11.LocalProtocolError:
+                if self.connection.their_state != h11.ERROR:
+                    raise
+        await self.send(RawData(data=sent))
 
 
 def refuse_other_protocols(request: h11.Request) -> None:
@@ -181,11 +195,24 @@ def refuse_other_protocols(request: h11.Request) -> None:
 class _Stream(HTTPStream):
     """Hypercorn's request and answer; the end of its connection cancels the app, which may wait for anything."""
 
-    def __init__(self, app: AppWrapper, *arguments: Any) -> None:
+    def __init__(self, app: AppWrapper, protocol: Http1, *arguments: Any) -> None:
         super().__init__(self._serve, *arguments)  # type: ignore[arg-type]  # reason: it takes any number
         self._app = app
+        self._protocol = protocol
         self._serving = trio.CancelScope()
         self._forwarding: trio.CancelScope | None = None  # around a wait for room in the bounded queue of the app
+
+    async def app_send(self, message: Any) -> None:
+        """Send a response once its body is there; the library sends it in parts, and validates them twice."""
+        if message is None:
+            await super().app_send(None)
+        elif message["type"] == "http.response.start":
+            self.response = message
+        elif not self.closed:
+            self.state = ASGIHTTPState.CLOSED
+            has_body = not suppress_body(self.scope["method"], self.response["status"])
+            body = message["body"] if has_body else b""
+            await self._protocol.respond(self.response["status"], list(self.response["headers"]), body)
 
     async def _serve(self, scope: Any, receive: Any, send: Any, *for_wsgi: Any) -> None:
         with self._serving:
