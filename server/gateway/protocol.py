@@ -44,12 +44,12 @@ class ClientProtocol:
     __slots__ = (
         "_context",
         "_limited",
-        "_next_check",
         "_pings",
         "_session",
         "_token_expires_at",
         "_warned_of_expiry",
         "encoding",
+        "next_check",
         "send_queue",
     )
 
@@ -63,7 +63,7 @@ class ClientProtocol:
         self._warned_of_expiry = False
         self.encoding = encoding
         self.send_queue = send_queue
-        self._next_check = -inf  # before then a check has nothing to do
+        self.next_check = -inf  # before then a check has nothing to do
 
     # The session
 
@@ -271,8 +271,6 @@ class ClientProtocol:
 
         See Pings for the times. `now` is a time of trio's clock.
         """
-        if now < self._next_check:
-            return
         if self._pings.is_lost(now):
             self.send_queue.close(CloseCode.PING_TIMEOUT, "not heard of")
         token_seconds = self._token_expires_at - self._context.clock.now() / 1_000_000
@@ -283,12 +281,12 @@ class ClientProtocol:
             self._pings.presence_matters = self._session.presence_matters()
         if not self._session.is_silent:  # otherwise each check looks whether it is back
             until_token = token_seconds - (0 if self._warned_of_expiry else EXPIRY_WARNING_SECONDS)
-            self._next_check = min(self._pings.next_due(), now + until_token)
+            self.next_check = min(self._pings.next_due(), now + until_token)
 
     def _note_presence(self) -> None:
         """Note whether the client's presence matters, and check the connection soon, since its times have changed."""
         self._pings.presence_matters = self._session.presence_matters()
-        self._next_check = -inf
+        self.next_check = -inf
 
     def _check_token(self, seconds_left: float) -> None:
         """Warn a minute before the token expires; once it has expired, end the session and close the connection."""
@@ -318,7 +316,7 @@ class ClientProtocol:
     def ping_soon(self) -> None:
         """Ping at the next check: after a stall every client gets the chance to answer."""
         self._pings.send_soon()
-        self._next_check = -inf
+        self.next_check = -inf
 
     @property
     def pinged_at(self) -> float:

@@ -1,6 +1,6 @@
 """The heartbeat of all sessions: one task checks each for a due ping, silence and expiry.
 
-A timer or a task for each connection would cost memory and wake-ups; a check of a connection costs microseconds.
+A timer or a task for each connection would cost memory and wake-ups. Most connections have nothing due in a round.
 """
 
 from functools import partial
@@ -27,9 +27,11 @@ async def run_heartbeat(sessions: Sessions, presence_seconds: float, faults: Fau
         await trio.sleep(pause)
         if stalls.check_for_suspension():
             continue
+        now = trio.current_time()
         for i, session in enumerate(list(sessions.by_member.values()), 1):
-            with faults.contained("heartbeat", partial(sessions.drop, session)):
-                sessions.check(session, trio.current_time())
+            if session.connection is None or session.connection.next_check <= now:
+                with faults.contained("heartbeat", partial(sessions.drop, session)):
+                    sessions.check(session, trio.current_time())
             if i % CHECKED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
                 if stalls.check_for_suspension():

@@ -51,6 +51,9 @@ class Connection(Outlet, Protocol):
         """When the first ping was sent that no byte of the client has followed, by trio's clock; None without one."""
         ...
 
+    next_check: float
+    """When `check` has something to do, by trio's clock."""
+
     def ping(self, now: float) -> None:
         """Send a ping, unless one is unanswered."""
         ...
