@@ -20,7 +20,7 @@ class TrioFuture(asyncio.Future[Any]):
 
     _waiting: trio.lowlevel.Task | None = None
     _may_leave = True
-    _noting: tuple[Callable[[Any], object], ...] = ()
+    _called_at_once: tuple[Callable[[Any], object], ...] = ()
 
     def add_done_callback(self, fn: Callable[[Any], object], *, context: Context | None = None) -> None:
         """Call `fn` once the future is done: at once if it is code of asyncpg, in a later step if it resumes a task.
@@ -28,14 +28,14 @@ class TrioFuture(asyncio.Future[Any]):
         Only tasks pass a context. A callback that is no task's only notes something, which needs no step of the loop.
         """
         if context is None and not self.done():
-            self._noting += (fn,)
+            self._called_at_once += (fn,)
         else:
             super().add_done_callback(fn, context=context)
 
     def remove_done_callback(self, fn: Callable[[Any], object]) -> int:
-        kept = tuple(each for each in self._noting if each != fn)
-        removed = len(self._noting) - len(kept)
-        self._noting = kept
+        kept = tuple(each for each in self._called_at_once if each != fn)
+        removed = len(self._called_at_once) - len(kept)
+        self._called_at_once = kept
         return removed + super().remove_done_callback(fn)
 
     def set_result(self, result: Any) -> None:
@@ -68,7 +68,7 @@ class TrioFuture(asyncio.Future[Any]):
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _note_done(self) -> None:
-        callbacks, self._noting = self._noting, ()
+        callbacks, self._called_at_once = self._called_at_once, ()
         for callback in callbacks:
             callback(self)
         task, self._waiting = self._waiting, None

@@ -53,14 +53,18 @@ class Answers(msgspec.Struct, frozen=True):
     cpu_seconds: float
 
 
+def own_address(number: int) -> str:
+    """Return an address of this machine for each client, as clients have, since some limits count by address."""
+    return f"127.0.{1 + number // 250}.{1 + number % 250}"
+
+
 class Connection:
     """A kept connection with at most one request under way."""
 
     __slots__ = ("received", "request", "sent_at", "socket")
 
     def __init__(self, port: int, number: int, request: Template) -> None:
-        own = f"127.0.{1 + number // 250}.{1 + number % 250}"  # each from its own address, as clients have
-        self.socket = socket.create_connection(("127.0.0.1", port), source_address=(own, 0))
+        self.socket = socket.create_connection(("127.0.0.1", port), source_address=(own_address(number), 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.request = request
         self.received = b""

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from tests.bench.rest.client import own_address
+
 # The share of each kind in ten requests: reads as a client makes them while its user browses, and some tips.
 MIX = ("me", "me", "wallet", "wallet", "ledger", "ledger", "streams", "streams", "tip", "tip")
 READS = {"me": "/api/me", "wallet": "/api/wallet", "ledger": "/api/wallet/ledger", "streams": "/api/streams"}
@@ -65,7 +67,7 @@ async def ask_all(workload: Workload) -> Answers:
 async def _ask(
     workload: Workload, number: int, member: Member, began: float, ms: dict[str, list[float]], errors: Counter[str]
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", workload.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", workload.port, local_addr=(own_address(number), 0))
     try:
         for kind, request in _requests(number, member):
             sent = time.perf_counter()
