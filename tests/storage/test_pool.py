@@ -60,8 +60,8 @@ async def test_more_tasks_than_can_wait_are_refused_at_once(dsn: str, monkeypatc
 async def test_a_task_that_waits_too_long_for_a_connection_is_refused(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.05)
     async with open_postgres(dsn, pool_size=1) as postgres, trio.open_nursery() as nursery:
+        monkeypatch.setattr(pool, "WAIT_SECONDS", 0.05)
         nursery.start_soon(_fetch_slowly, postgres)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(StorageUnavailable, match="busy"):

@@ -183,7 +183,9 @@ async def test_while_the_database_is_away_clients_receive_an_error_and_the_serve
             check(await asker.put("/wallet/limits", {"dailySpendLimit": 50}), 503, "STORAGE_UNAVAILABLE")
             assert (await web.get("/readyz")).status_code == 503
             move(0)
-            answer = await asker.post("/tips/send", body, key="k")
+            with trio.fail_after(PATIENCE_SECONDS):  # on a busy machine one answer may take longer than half a second
+                while (answer := await asker.post("/tips/send", body, key="k")).status_code == 503:
+                    pass
             assert (answer.status_code, answer.json()["newBalance"]) == (200, 95)
 
 

@@ -248,7 +248,8 @@ async def meet(context: Context, users: Users) -> Caller:
     """Hold calls of a fan who paid a block of 1 token at each of HALF_HOURS."""
     fan, creator = await users.fan(0), await users.creator()
     room = new_uuid()
-    await context.postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", room, new_channel())
+    inserted = "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'call', $2, false)"  # no server adopts it
+    await context.postgres.execute(inserted, room, new_channel())
     moments = ", ".join(f"({n}, '{at.isoformat()}'::timestamptz)" for n, at in enumerate(HALF_HOURS, start=1))
     script = f"""
         INSERT INTO wanted (seq, kind, debit, credit, tokens, created_at)

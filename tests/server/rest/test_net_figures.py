@@ -56,7 +56,8 @@ async def call_of(shop: Shop, fan: Caller, creator: Caller, blocks: int) -> Room
     """Store an ended call with so many blocks of 15 tokens."""
     call_id = RoomId(new_uuid())
     postgres = shop.context.postgres
-    await postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", call_id, call_id.hex[:24])
+    room = "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'call', $2, false)"  # so that no server adopts it
+    await postgres.execute(room, call_id, call_id.hex[:24])
     await postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", call_id, fan.user_id)
     await postgres.execute(
         "INSERT INTO calls (id, fan_id, creator_id, rate_tokens_per_min, block_seconds, block_rounding, created_at,"

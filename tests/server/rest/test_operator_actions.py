@@ -160,7 +160,9 @@ async def test_nobody_refunds_what_they_paid_or_were_paid_themselves(shop: Shop)
     await operator.put("/creators/me", {"rateTokensPerMin": 60})
     postgres = shop.context.postgres
     stream = RoomId(new_uuid())
-    await postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'stream', $2)", stream, new_channel())
+    await postgres.execute(
+        "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)", stream, new_channel()
+    )
     await make_stream(postgres, stream, operator.user_id)
     await postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", stream, fan.user_id)
     received = tip(fan.user_id, operator.user_id, 10)

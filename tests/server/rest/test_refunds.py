@@ -38,7 +38,7 @@ async def add_stream(context: Context, creator: Caller, viewer: Caller) -> RoomI
     """Store a stream, and the meter of one of its viewers."""
     stream = RoomId(new_uuid())
     await context.postgres.execute(
-        "INSERT INTO rooms (id, kind, channel) VALUES ($1, 'stream', $2)", stream, new_channel()
+        "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)", stream, new_channel()
     )
     await make_stream(context.postgres, stream, creator.user_id)
     await context.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", stream, viewer.user_id)
