@@ -100,15 +100,14 @@ class TrioConnection:
 
     async def _finish(self, cancelled: Coroutine[Any, Any, Any], stopped: trio.Event) -> None:
         """Run cancelled work to its end in asyncio, and a statement that waits for the answer to the cancel request."""
-        try:
-            with suppress(asyncio.CancelledError):
-                await finish(cancelled)
-            with suppress(asyncpg.QueryCanceledError):  # the request may come late
-                await self._connection.execute("SELECT")
-        except BaseException as error:  # reason: nobody waits for it
-            self._explain(error)
-        finally:
-            stopped.set()
+        for rest in (finish(cancelled), self._connection.execute("SELECT")):
+            try:
+                await rest
+            except (asyncio.CancelledError, asyncpg.QueryCanceledError):
+                pass  # the request may come late, and then cancels the second
+            except BaseException as error:  # reason: nobody waits for it
+                self._explain(error)
+        stopped.set()
 
     def end_overdue(self) -> None:
         """Close the connection, since its work is overdue."""
@@ -146,7 +145,7 @@ class TrioConnection:
         self.ended.set()
 
     def _explain(self, error: BaseException) -> BaseException:
-        """Return the error of some work as one of ours, and close the connection if it is unusable after it."""
+        """Return an error of asyncpg as StorageUnavailable or StatementRefused; close a connection that it spoils."""
         if isinstance(error, asyncpg.PostgresError):
             if loses_session(str(error.sqlstate)):
                 self._connection.terminate()

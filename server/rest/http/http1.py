@@ -157,7 +157,7 @@ class Http1(H11Protocol):
         await self._maybe_recycle()
 
     async def _send_whole(self, status_code: int, headers: Headers, body: bytes) -> None:
-        """Send a response at once: each call of the system costs as much as much of our own work.
+        """Send a response by one call of the system.
 
         After an error of the peer, h11 allows only some parts, and others are dropped.
         """
