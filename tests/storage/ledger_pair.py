@@ -1,5 +1,6 @@
 """A storage actor on a test's database, and the ledger model that it must agree with."""
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -21,6 +22,7 @@ from domain.ids import (
     client_key,
 )
 from server.ids import new_channel, new_uuid
+from storage.database_errors import StorageUnavailable
 from storage.idempotency import claim
 from storage.ledger.actor import StorageActor
 from storage.ledger.spend_limits import set_spend_limit
@@ -131,6 +133,17 @@ class LedgerPair:
     async def post_in_both(self, postings: list[Posting]) -> tuple[list[Receipt], list[Receipt]]:
         """Post to both. Return the receipts of the database and those of the model."""
         return await self.actor.post(postings), self.model.apply(postings)
+
+    async def cut_connections(self) -> None:
+        """Terminate all connections of this role to the database but the one that does it.
+
+        Only those: a worker of autovacuum is in `pg_stat_activity` too, and only a superuser may terminate it.
+        """
+        with contextlib.suppress(StorageUnavailable):  # cut off by a cut of our own
+            await self.postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND usename = current_user AND pid <> pg_backend_pid()"
+            )
 
     async def wallets_in_database(self) -> dict[UserId, Wallet]:
         rows = await self.postgres.fetch(

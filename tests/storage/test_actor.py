@@ -1,7 +1,5 @@
 """The storage actor against a real PostgreSQL: exactly once, in order, and one bad posting harms no other."""
 
-import contextlib
-
 import pytest
 import trio
 import trio.testing
@@ -13,7 +11,7 @@ from server.ids import new_uuid
 from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.ledger.actor import MAX_BATCH, MAX_LIST
 from storage.ledger.audit import audit
-from tests.storage.ledger_pair import LedgerPair, block, credit, open_ledger_pair, tip
+from tests.storage.ledger_pair import block, credit, open_ledger_pair, tip
 
 EMPTY = "'{}'"  # an array of nothing
 
@@ -110,18 +108,10 @@ async def test_a_broken_connection_is_replaced_and_the_batch_sent_again(dsn: str
         for i in range(10):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ledgers.actor.post, [tip(fan, creator, 10, str(i))])
-                nursery.start_soon(_cut_all_but_me, ledgers)
+                nursery.start_soon(ledgers.cut_connections)
         assert ledgers.actor.commit_retries > 0
         assert (await ledgers.wallets_in_database())[fan].balance == 900
         assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
-
-
-async def _cut_all_but_me(ledgers: LedgerPair) -> None:
-    with contextlib.suppress(StorageUnavailable):  # cut off by a cut of our own
-        await ledgers.postgres.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
 
 
 @pytest.mark.parametrize(

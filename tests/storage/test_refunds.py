@@ -1,6 +1,5 @@
 """Each payment is refunded once: by its payee as far as the balance allows, and the rest by `losses`."""
 
-import contextlib
 from itertools import pairwise
 
 import pytest
@@ -9,7 +8,6 @@ import trio.testing
 
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import LOSSES, PostingKey, refund_key, refund_rest_key
-from storage.database_errors import StorageUnavailable
 from storage.ledger.audit import audit
 from storage.ledger.refunds import MAX_REFUND, Advance
 from tests.storage.ledger_pair import OPERATOR, LedgerPair, block, credit, open_ledger_pair, ticket, tip
@@ -168,7 +166,7 @@ async def test_a_refund_over_a_connection_that_breaks_is_made_once(dsn: str) -> 
             await ledgers.actor.post([paid])
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_ask, ledgers, [paid.key], receipts)
-                nursery.start_soon(_cut_all_but_me, ledgers)
+                nursery.start_soon(ledgers.cut_connections)
             assert all(receipt.paid for receipt in receipts)
         assert (await ledgers.wallets_in_database())[fan].balance == 1000
         await _check(ledgers)
@@ -181,14 +179,6 @@ async def _refund(ledgers: LedgerPair, *paid: PostingKey) -> list[Receipt]:
 
 async def _ask(ledgers: LedgerPair, paid: list[PostingKey], receipts: list[Receipt]) -> None:
     receipts += await _refund(ledgers, *paid)
-
-
-async def _cut_all_but_me(ledgers: LedgerPair) -> None:
-    with contextlib.suppress(StorageUnavailable):  # cut off by a cut of our own
-        await ledgers.postgres.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
 
 
 async def _check(ledgers: LedgerPair) -> None:
