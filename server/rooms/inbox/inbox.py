@@ -208,11 +208,14 @@ class Inbox:
         self._reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._leave)
 
+    def awaits(self, at: float) -> bool:
+        """Whether the reader still has to be woken at this time."""
+        return at == self._wake_at
+
     def on_timer(self, at: float) -> None:
-        """Wake the reader, if it still waits for this time."""
-        if at == self._wake_at:
-            self._wake_at = None
-            self._wake()
+        """Wake the reader, since the time has come that it awaits."""
+        self._wake_at = None
+        self._wake()
 
     def _wake(self) -> None:
         if self._reader is not None:

@@ -10,8 +10,12 @@ import trio
 class TimerListener(Protocol):
     """An object that sets timers."""
 
+    def awaits(self, at: float) -> bool:
+        """Return whether the timer for `at` is still needed; not if another one replaced it."""
+        ...
+
     def on_timer(self, at: float) -> None:
-        """Called once the time `at` of a timer has passed, also for a timer that a later one replaced."""
+        """Called once the time `at` of a timer has passed that this object awaits."""
         ...
 
 
@@ -24,7 +28,7 @@ class RoomTimers:
         self._sleep = trio.CancelScope()
 
     def set(self, at: float, listener: TimerListener) -> None:
-        """Call `on_timer` at time `at` of trio's clock. Earlier timers stay set; the client ignores outdated ones."""
+        """Call `on_timer` at time `at` of trio's clock. A timer that is not awaited any more is dropped."""
         self._count += 1
         heappush(self._times, (at, self._count, listener))
         if at < self._sleep.deadline:
@@ -33,10 +37,19 @@ class RoomTimers:
     async def run(self) -> None:
         """Call the timers that are due, until cancelled."""
         while True:
-            self._sleep = trio.CancelScope(deadline=self._times[0][0] if self._times else inf)
+            self._sleep = trio.CancelScope(deadline=self._next_at())
             with self._sleep:
                 await trio.sleep_forever()
             now = trio.current_time()
-            while self._times and self._times[0][0] <= now:
+            while self._next_at() <= now:
                 at, _, listener = heappop(self._times)
                 listener.on_timer(at)
+
+    def _next_at(self) -> float:
+        """Return the earliest time that is awaited; inf if none is. Outdated times before it are dropped.
+
+        Each call leaves one or two outdated times behind, from its ringing. To wake for them would double the wake-ups.
+        """
+        while self._times and not self._times[0][2].awaits(self._times[0][0]):
+            heappop(self._times)
+        return self._times[0][0] if self._times else inf
