@@ -3,7 +3,7 @@
 import trio
 import trio.testing
 
-from server.rooms.inbox.timers import RoomTimers
+from server.rooms.inbox.timers import PAUSE_SECONDS, RoomTimers
 
 
 class Listener:
@@ -11,14 +11,14 @@ class Listener:
 
     def __init__(self) -> None:
         self.awaited: float | None = None
-        self.called: list[float] = []
+        self.called: list[float] = []  # by trio's clock
 
     def awaits(self, at: float) -> bool:
         return at == self.awaited
 
     def on_timer(self, at: float) -> None:
         self.awaited = None
-        self.called.append(at)
+        self.called.append(trio.current_time())
 
 
 class Steps(trio.abc.Instrument):
@@ -45,6 +45,23 @@ async def test_replaced_times_wake_nobody(autojump_clock: trio.testing.MockClock
         nursery.cancel_scope.cancel()
     assert [listener.called for listener in listeners] == [[60]] * 100
     assert steps.count <= 4, "at its start, at the first of the replaced times, and at the end"
+
+
+async def test_many_times_are_told_together_and_each_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    timers, listeners, steps = RoomTimers(), [Listener() for _ in range(1000)], Steps()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timers.run, name="timers")
+        trio.lowlevel.add_instrument(steps)
+        for i, listener in enumerate(listeners):
+            listener.awaited = 10 + i / 1000
+            timers.set(listener.awaited, listener)
+        await trio.sleep(12)
+        trio.lowlevel.remove_instrument(steps)
+        nursery.cancel_scope.cancel()
+    late = [listener.called[0] - (10 + i / 1000) for i, listener in enumerate(listeners)]
+    assert min(late) >= 0 and max(late) <= PAUSE_SECONDS + 1e-9
+    assert late[0] == 0, "the first one is exact"
+    assert steps.count <= 2 + 1 / PAUSE_SECONDS
 
 
 async def test_a_time_that_was_set_twice_is_told_once(autojump_clock: trio.testing.MockClock) -> None:
