@@ -10,6 +10,7 @@ import trio
 from server.observability.faults import Faults
 from server.observability.stall_detector import StallWatch
 from server.sessions.directory import Sessions
+from server.sessions.session import Session
 
 CHECKED_AT_ONCE = 128  # connections between two checkpoints
 CHECKS_A_PRESENCE = 20  # checks in `presence_seconds`: silence is noticed with this precision
@@ -27,12 +28,20 @@ async def run_heartbeat(sessions: Sessions, presence_seconds: float, faults: Fau
         await trio.sleep(pause)
         if stalls.check_for_suspension():
             continue
-        now = trio.current_time()
-        for i, session in enumerate(list(sessions.by_member.values()), 1):
-            if session.connection is None or session.connection.next_check <= now:
-                with faults.contained("heartbeat", partial(sessions.drop, session)):
-                    sessions.check(session, trio.current_time())
+        for i, session in enumerate(_due(sessions), 1):
+            with faults.contained("heartbeat", partial(sessions.drop, session)):
+                sessions.check(session, trio.current_time())
             if i % CHECKED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
                 if stalls.check_for_suspension():
                     break
+
+
+def _due(sessions: Sessions) -> list[Session]:
+    """Return the sessions that have lost their connection, and those whose connection's check is due."""
+    now = trio.current_time()
+    return [
+        session
+        for session in sessions.by_member.values()
+        if (connection := session.connection) is None or connection.next_check <= now
+    ]
