@@ -92,8 +92,12 @@ class Pool:
             if self._waiting:
                 self._hand(error)
         else:
-            self._open.append(TrioConnection(self._loop, connection, self._on_idle))
-            self._on_idle(self._open[-1])
+            opened = TrioConnection(self._loop, connection, self._on_idle)
+            self._open.append(opened)
+            if opened.usable:
+                self._on_idle(opened)
+            else:  # it was lost as soon as it had logged in
+                opened.close()
 
     def _on_idle(self, connection: TrioConnection) -> None:
         if not connection.usable:

@@ -5,6 +5,7 @@ import trio
 import trio.testing
 
 from storage.connections import pool
+from storage.connections.trio_connection import Connection
 from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.postgres import Postgres, open_postgres
 from tests.storage.postgres_processes import eventually
@@ -45,6 +46,26 @@ async def test_an_idle_connection_that_the_server_has_closed_is_replaced(dsn: st
         await other.fetch("SELECT pg_terminate_backend($1)", pid)
         await eventually(lambda: not any(connection.usable for connection in postgres._pool._open))
         assert (await postgres.fetch(PID))[0]["pid"] != pid
+
+
+async def test_a_connection_that_is_lost_as_soon_as_it_has_logged_in_is_replaced(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_postgres(dsn, pool_size=1) as postgres:
+        real, watched = postgres._pool._log_in, postgres._pool._loop.watchdog._watched
+        opened: list[Connection] = []
+
+        async def lose_the_first() -> Connection:
+            opened.append(await real())
+            if len(opened) == 1:
+                opened[0].terminate()
+            return opened[-1]
+
+        postgres._pool.expire()
+        monkeypatch.setattr(postgres._pool, "_log_in", lose_the_first)
+        with trio.fail_after(10):
+            assert (await postgres.fetch("SELECT 1 AS one"))[0]["one"] == 1
+        assert (len(opened), len(watched)) == (2, 1)
 
 
 async def test_more_tasks_than_can_wait_are_refused_at_once(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
