@@ -3,6 +3,7 @@
 A refusal is a value, not an exception.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -14,6 +15,7 @@ class Code(Enum):
 
     VALIDATION_FAILED = (400, "The request does not fit")
     INSUFFICIENT_TOKENS = (400, "Not enough tokens")
+    UNKNOWN_PARAMETER = (400, "There is no such parameter")
     SELF_PAYMENT = (400, "Nobody can pay themselves")
     UNAUTHENTICATED = (401, "A valid token is needed")
     FORBIDDEN = (403, "Not allowed")
@@ -65,6 +67,17 @@ class Refusal(msgspec.Struct, frozen=True):
     code: Code
     message: str
     details: dict[str, Any] = {}
+
+
+MAX_NAME = 200  # characters of a name that a client made up, as of every value in a problem
+
+
+def unknown_parameter(name: str, known: Sequence[str]) -> Refusal:
+    """Return UNKNOWN_PARAMETER; the route has the query parameters `known`, but not `name`."""
+    name = name[:MAX_NAME]
+    others = f"it takes {', '.join(known)}" if known else "it takes none"
+    message = f"This route has no query parameter {name}; {others}"
+    return Refusal(Code.UNKNOWN_PARAMETER, message, {"parameter": name, "parameters": list(known)})
 
 
 def room_starting(retry_after_seconds: int = 1) -> Refusal:

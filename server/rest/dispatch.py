@@ -18,7 +18,7 @@ from server.rest.background_tasks import BackgroundTasks
 from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, ClientAddress
 from server.rest.http.quart_app import AppRequest, BufferedResponse
-from server.rest.query import decode_query
+from server.rest.query import decode_query, find_unknown_parameter
 from server.rest.request import Request, read_key, request_id
 from server.rest.responses import answered, challenge, refusal_of, refused
 from server.rest.route import Needs, Route
@@ -168,6 +168,8 @@ class Dispatch:
             return Refusal(Code.FORBIDDEN, "Only operators may do this")
         if route.takes_key:
             request.key = read_key(request.headers.get("Idempotency-Key"))
+        if route.names_parameters and (unknown := find_unknown_parameter(request.query, route.query)) is not None:
+            return unknown
         if route.query is not None:
             arguments["query"] = decode_query(request.query, route.query)
         if route.body is not None:

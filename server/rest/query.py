@@ -3,7 +3,7 @@
 Each route declares its query as a struct; the OpenAPI document describes the same struct.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from domain.refusals import Refusal, unknown_parameter
 from server.rest.strict_json import FieldError, InvalidRequest, fields_of, fit
 from storage.paging import Page
 
@@ -70,7 +71,7 @@ def next_link(path: str, given: Mapping[str, Sequence[str]], before: str) -> str
 
 
 def decode_query(given: Mapping[str, Sequence[str]], kind: type[S]) -> S:
-    """Decode query parameters into a struct, and ignore unknown ones.
+    """Decode query parameters into a struct; it ignores those that `find_unknown_parameter` finds.
 
     `given` has the values of each parameter in the order of the query string. A text is converted only where the struct
     has an integer or a time, so `limit=5.0` is refused.
@@ -87,6 +88,16 @@ def decode_query(given: Mapping[str, Sequence[str]], kind: type[S]) -> S:
         if isinstance(moment := getattr(query, field.name), datetime) and not _in_calendar(moment):
             raise InvalidRequest(FieldError(field.encode_name, "is outside the calendar"))
     return query
+
+
+def find_unknown_parameter(given: Iterable[str], kind: type[msgspec.Struct] | None) -> Refusal | None:
+    """Return UNKNOWN_PARAMETER for the first parameter that the struct does not have, if there is one.
+
+    To ignore `form=2026-01-01` would be to answer with the rows of another period than was asked for.
+    """
+    known = {} if kind is None else _parameters(kind)
+    unknown = next((name for name in given if name not in known), None)
+    return None if unknown is None else unknown_parameter(unknown, list(known))
 
 
 @cache

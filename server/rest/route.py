@@ -80,6 +80,15 @@ class Route(msgspec.Struct, frozen=True):
         return f"{self.method} {self.path}"
 
     @property
+    def names_parameters(self) -> bool:
+        """Whether an unknown query parameter is refused.
+
+        It is not on pages and probes, whose addresses people and scrapers extend, and not in the calls of other
+        services, which would repeat a refused call for ever.
+        """
+        return self.path.startswith("/api/") and self.media == JSON and not self.proofs
+
+    @property
     def parameters(self) -> list[str]:
         """Return the names of the path parameters."""
         return re.findall(r"\{(\w+)\}", self.path)

@@ -36,6 +36,8 @@ def codes_of(route: Route) -> set[Code]:
         codes |= {Code.VALIDATION_FAILED, Code.PAYLOAD_TOO_LARGE}
     if route.query is not None:
         codes.add(Code.VALIDATION_FAILED)
+    if route.names_parameters:
+        codes.add(Code.UNKNOWN_PARAMETER)
     if route.takes_key:
         codes.add(Code.IDEMPOTENCY_CONFLICT)
     if route.parameters:
@@ -115,6 +117,13 @@ class UnfitProblem(Problem, frozen=True, kw_only=True):
     errors: list[UnfitField]
 
 
+class UnknownParameterProblem(Problem, frozen=True, kw_only=True):
+    """The route has no such query parameter; its name, and the names of the parameters that the route has."""
+
+    parameter: str
+    parameters: list[str]
+
+
 class ShortProblem(Problem, frozen=True, kw_only=True):
     """The tokens do not suffice: the required number, the present balance, and the difference."""
 
@@ -145,6 +154,7 @@ class RateProblem(Problem, frozen=True, kw_only=True):
 
 SHAPES: dict[Code, type[Problem]] = {
     Code.VALIDATION_FAILED: UnfitProblem,
+    Code.UNKNOWN_PARAMETER: UnknownParameterProblem,
     Code.INSUFFICIENT_TOKENS: ShortProblem,
     Code.SPEND_LIMIT: SpentProblem,
     Code.RATE_LIMITED: HurriedProblem,

@@ -116,7 +116,7 @@ def _ask_wrongly(server: ServerProcess, web: httpx.Client, token: str) -> None:
     trace = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
     assert web.get("/wallet/ledger", params={"kind": EMAIL, "token": token}, headers=trace).status_code == 400
     assert web.get(f"/{token}").status_code == 404
-    assert web.get(f"/calls/{uuid4()}", params={"access_token": token}).status_code == 404
+    assert web.get(f"/calls/{uuid4()}", params={"access_token": token}).status_code == 400
     assert web.get("/admin/audit").status_code == 403
     assert web.get("/me", headers={"Authorization": f"Basic {token}"}).status_code == 401
     assert web.post("/calls/init", content=json.dumps({"creatorId": token}).encode()).status_code == 400

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from server.rest.query import Paging, PeriodPaging, decode_query, next_link
+from domain.refusals import Code
+from server.rest.query import Paging, PeriodPaging, decode_query, find_unknown_parameter, next_link
 from server.rest.request import read_key, request_id
 from server.rest.strict_json import InvalidRequest
 
@@ -20,8 +21,18 @@ def test_a_query_without_parameters_has_the_defaults() -> None:
     assert decode_query({}, Paging) == Paging(limit=20, offset=0, before=None)
 
 
-def test_given_parameters_are_read_and_unknown_ones_are_ignored() -> None:
-    given = {"limit": ["7"], "offset": ["3"], "from": ["2026-01-02T03:04:05+02:00"], "colour": ["red", "blue"]}
+def test_the_first_unknown_parameter_is_named_with_those_that_there_are() -> None:
+    assert find_unknown_parameter({"limit": ["7"]}, Paging) is None
+    unknown = find_unknown_parameter({"limit": ["7"], "form": ["x"], "until": ["y"]}, Paging)
+    assert unknown is not None and unknown.code is Code.UNKNOWN_PARAMETER
+    assert unknown.details == {"parameter": "form", "parameters": ["limit", "offset", "before"]}
+    assert unknown.message == "This route has no query parameter form; it takes limit, offset, before"
+    long = find_unknown_parameter(["x" * 5000], None)
+    assert long is not None and long.details == {"parameter": "x" * 200, "parameters": []}
+
+
+def test_given_parameters_are_read() -> None:
+    given = {"limit": ["7"], "offset": ["3"], "from": ["2026-01-02T03:04:05+02:00"]}
     query = decode_query(given, PeriodPaging)
     assert (query.limit, query.offset) == (7, 3)
     assert query.since == datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC)
