@@ -66,27 +66,37 @@ async def find_user(postgres: Postgres, user_id: UserId) -> User | None:
 
 
 async def become_creator(
-    postgres: Postgres, user_id: UserId, display_name: str | None, rate_tokens_per_min: int, accepts_calls: bool
-) -> Creator:
-    """Make the user a creator, or change their rate, availability and name; a `display_name` of None keeps the name.
+    postgres: Postgres,
+    user_id: UserId,
+    display_name: str | None,
+    rate_tokens_per_min: int | None,
+    accepts_calls: bool | None,
+) -> Creator | None:
+    """Make the user a creator, or change their rate, availability and name; each that is None stays as it is.
 
-    `rate_tokens_per_min` applies from the next call; calls in progress keep their rate. Raises StorageUnavailable.
+    A new creator accepts calls unless told otherwise. Returns None, with nothing changed, if the user is no creator and
+    no rate is given. A rate applies from the next call; calls in progress keep theirs. Raises StorageUnavailable.
     """
-    # Update the name, and insert or update the creator.
     await postgres.execute(
         """
-        WITH named AS (UPDATE users SET display_name = coalesce($2, display_name) WHERE supabase_id = $1)
-        INSERT INTO creators (user_id, rate_tokens_per_min, accepts_calls) VALUES ($1, $3, $4)
-        ON CONFLICT (user_id) DO UPDATE SET rate_tokens_per_min = $3, accepts_calls = $4
+        WITH written AS (
+            INSERT INTO creators (user_id, rate_tokens_per_min, accepts_calls)
+            SELECT $1, coalesce($3, present.rate_tokens_per_min), coalesce($4, present.accepts_calls, true)
+              FROM (SELECT) AS once LEFT JOIN creators present ON present.user_id = $1
+             WHERE coalesce($3, present.rate_tokens_per_min) IS NOT NULL
+            ON CONFLICT (user_id) DO UPDATE
+               SET rate_tokens_per_min = coalesce($3, creators.rate_tokens_per_min),
+                   accepts_calls = coalesce($4, creators.accepts_calls)
+            RETURNING user_id
+        )
+        UPDATE users SET display_name = coalesce($2, display_name) FROM written WHERE supabase_id = written.user_id
         """,
         user_id,
         display_name,
         rate_tokens_per_min,
         accepts_calls,
     )
-    creator = await find_creator(postgres, user_id)
-    assert creator is not None, "it was written just now"
-    return creator
+    return await find_creator(postgres, user_id)
 
 
 async def find_creator(postgres: Postgres, user_id: UserId) -> Creator | None:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from domain.amounts import MAX_POSTING_TOKENS
 from domain.billing.block import BlockPrice
@@ -43,11 +44,11 @@ class CreatorCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CreatorTerms(msgspec.Struct, frozen=True, rename="camel"):
-    """The rate, name and availability of a creator; without a name the present one is kept."""
+    """The rate, name and availability of a creator; each that is not sent stays as it is."""
 
-    rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
+    rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)] | UnsetType = UNSET
     display_name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | None = None
-    accepts_calls: bool = True
+    accepts_calls: bool | UnsetType = UNSET
 
 
 class Blocked(msgspec.Struct, frozen=True, rename="camel"):
@@ -59,19 +60,22 @@ class Blocked(msgspec.Struct, frozen=True, rename="camel"):
 
 @routes.put("/me", refuses=(Code.VALIDATION_FAILED,))
 async def update_creator(request: Request, body: CreatorTerms) -> CreatorCard | Refusal:
-    """Become a creator or change the terms. A new rate applies from the next call on; live calls keep theirs.
+    """Become a creator, which needs a rate, or change the terms that are sent; a new creator accepts calls.
 
-    A rate at which one block would cost more than a payment may have is refused.
+    A new rate applies from the next call on; live calls keep theirs. A rate at which one block would cost more than a
+    payment may have is refused.
     """
     name = None if body.display_name is None else clean_name(body.display_name)
     if name == "":
         return invalid(FieldError("displayName", "must have a visible character"))
-    rules = request.context.settings.calls
-    if BlockPrice(body.rate_tokens_per_min, rules.block_seconds).tokens(1) > MAX_POSTING_TOKENS:
+    rate = body.rate_tokens_per_min or None
+    block_seconds = request.context.settings.calls.block_seconds
+    if rate is not None and BlockPrice(rate, block_seconds).tokens(1) > MAX_POSTING_TOKENS:
         return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
-    creator = await become_creator(
-        request.context.postgres, request.user_id, name, body.rate_tokens_per_min, body.accepts_calls
-    )
+    accepts_calls = None if body.accepts_calls is UNSET else body.accepts_calls
+    creator = await become_creator(request.context.postgres, request.user_id, name, rate, accepts_calls)
+    if creator is None:
+        return invalid(FieldError("rateTokensPerMin", "is required to become a creator"))
     request.context.user_cache.rename(Person(creator.user_id, creator.display_name))
     return _card(request, creator)
 

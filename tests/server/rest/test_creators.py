@@ -18,9 +18,21 @@ async def test_a_user_becomes_a_creator_and_changes_the_terms(users: Users) -> N
         "busy": False,
     }
     assert card.json() == expected
-    changed = await user.put("/creators/me", {"rateTokensPerMin": 120})
-    assert changed.json() == {**expected, "rateTokensPerMin": 120, "acceptsCalls": True}
-    assert (await user.get(f"/creators/{user.user_id}")).json() == changed.json()
+    for terms in ({"rateTokensPerMin": 120}, {"acceptsCalls": True}, {"displayName": "Clea"}, {}):
+        changed = await user.put("/creators/me", terms)
+        expected |= terms
+        assert changed.json() == expected, "only what was sent has changed"
+        assert (await user.get(f"/creators/{user.user_id}")).json() == expected
+
+
+async def test_a_new_creator_needs_a_rate_and_accepts_calls(users: Users) -> None:
+    user = await users.fan(0)
+    for terms in ({}, {"displayName": "Cleo"}, {"acceptsCalls": True}):
+        fields = check(await user.put("/creators/me", terms), 400, "VALIDATION_FAILED")
+        assert fields["errors"] == [{"field": "rateTokensPerMin", "reason": "is required to become a creator"}]
+    me = (await user.get("/me")).json()["user"]
+    assert (me["isCreator"], me["displayName"]) == (False, ""), "nothing was changed"
+    assert (await user.put("/creators/me", {"rateTokensPerMin": 1})).json()["acceptsCalls"] is True
 
 
 async def test_a_name_is_stored_without_display_control_characters(users: Users) -> None:
