@@ -147,6 +147,11 @@ class LiveRoom:
         """How long the fan can pay for the call, spending at most `max_tokens` in it; None while it restarts."""
         return None if self.call is None else self.call.meter.left(self.clock.now(), max_tokens)
 
+    def meter_of_viewer(self, payer: UserId) -> Meter | None:
+        """The meter of a stream's viewer; None of others, of a call, and while the stream restarts."""
+        viewing = None if self.stream is None else self.stream.viewing_sessions.find(payer)
+        return None if viewing is None else viewing.meter
+
     def why_no_access(self, user_id: UserId, is_operator: bool) -> Refusal | None:
         """Why this user may not join the stream, as far as its rules are loaded; a call answers None."""
         return None if self.stream is None else self.stream.access_policy.refuse(user_id, is_operator)

@@ -4,13 +4,15 @@
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 
+from domain.billing.meter import Paid
 from domain.ids import PostingKey, RoomId, UserId, block_key, refund_key, refund_rest_key
-from domain.instant import rfc3339_of
+from domain.instant import Duration, rfc3339_of
 from storage.postgres import PgUUID, Postgres
 
 MAX_BLOCKS_SHOWN = 1000  # of one call: eight hours and twenty minutes at 30 s
@@ -24,6 +26,32 @@ class Block(msgspec.Struct, frozen=True, rename="camel"):
     charged_at: str
     refunded_tokens: int
     refunded_at: str | None
+
+
+class StoredTime(NamedTuple):
+    """What a payer has paid in one room, and the active time as it was stored last, at most some seconds ago."""
+
+    paid: Paid
+    active: Duration
+
+
+async def find_paid_time(postgres: Postgres, room_id: RoomId, payer: UserId) -> StoredTime | None:
+    """Return what a payer has paid in a room; None if they never began to. Raises StorageUnavailable."""
+    # Read the payer's meter.
+    row = await postgres.fetchrow(
+        "SELECT last_block, tokens, refunded_blocks, refunded_tokens, active_us FROM meters"
+        " WHERE room_id = $1 AND payer_id = $2",
+        room_id,
+        payer,
+    )
+    return None if row is None else StoredTime(Paid(*list(row)[:4]), row["active_us"])
+
+
+async def find_streams_among(postgres: Postgres, room_ids: Iterable[UUID]) -> set[UUID]:
+    """Return which of these rooms are streams; the others are calls. Raises StorageUnavailable."""
+    # Read the ids of the streams.
+    rows = await postgres.fetch("SELECT id FROM rooms WHERE id = ANY($1::uuid[]) AND kind = 'stream'", list(room_ids))
+    return {row["id"] for row in rows}
 
 
 async def find_charged_blocks(postgres: Postgres, room_id: RoomId, payer: UserId, last_block: int) -> list[Block]:

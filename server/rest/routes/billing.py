@@ -11,22 +11,31 @@ from msgspec import UNSET, UnsetType
 from domain.billing.posting import Kind
 from domain.call.record import CallView
 from domain.ids import CallId, PostingKey, RoomId, UserId, block_key
-from domain.instant import seconds
+from domain.instant import rfc3339_or_none, seconds
 from domain.protocol.commands import CallEnd, CallPause, CallResume
 from domain.refusals import Code, Refusal, room_starting
+from domain.stream.record import StreamView
 from server.rest.periods import DayPeriod, range_of
 from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
 from server.rest.routes.calls import ANSWER_REFUSALS, CallAnswer, give
+from server.rest.routes.streams import NO_SUCH_STREAM
 from server.rest.strict_json import FieldError
 from server.sessions.call_commands import NO_SUCH_CALL
 from storage.ledger.statements import Entry, EntryFilter, statement
 from storage.paging import Paged
 from storage.rooms.billing_stats import BillingStats, billing_stats
 from storage.rooms.block_entries import list_block_entries
-from storage.rooms.charged_blocks import Block, find_charged_blocks, find_refunded_tokens
+from storage.rooms.charged_blocks import (
+    Block,
+    find_charged_blocks,
+    find_paid_time,
+    find_refunded_tokens,
+    find_streams_among,
+)
+from storage.rooms.streams import find_stream
 
 routes = Routes("/api/billing")
 
@@ -57,10 +66,28 @@ class CallBilling(msgspec.Struct, frozen=True, rename="camel"):
     seconds_left: float | UnsetType | None = UNSET
 
 
+class StreamBilling(msgspec.Struct, frozen=True, rename="camel"):
+    """A metered stream as one viewer pays for it: the viewer's last 1,000 blocks in order, and how long they can watch.
+
+    `secondsLeft` is how long the viewer's tokens last, null while it is not known: before the viewer joins, and while
+    the stream has no server.
+    """
+
+    stream: StreamView
+    blocks: list[Block]
+    totals: Totals
+    paid_through: str | None
+    seconds_left: float | None
+
+
 class BilledBlock(msgspec.Struct, frozen=True, rename="camel"):
-    """One block as an entry of a wallet: paid as a fan or earned as a creator, with its refund."""
+    """One block as an entry of a wallet: paid as a fan or earned as a creator, with its refund.
+
+    It is a block of a call or of a stream; the other id is null.
+    """
 
     call_id: UUID | None
+    stream_id: UUID | None
     role: Literal["fan", "creator"]
     block_no: int | None
     tokens: int
@@ -141,6 +168,8 @@ async def list_blocks(request: Request, query: BlocksQuery) -> Listed[BilledBloc
         side=None if query.role is None else _SIDES[query.role],
     )
     read = statement if wanted.room_id is None else list_block_entries
+    if await _is_other_kind(request, query):
+        return request.listed(Paged([], 0, False, None), query)
     found = await read(request.context.postgres, request.user_id, wanted, query.page)
     blocks = await _billed_blocks(request, found.items)
     return request.listed(Paged(blocks, *found[1:]), query)
@@ -175,6 +204,42 @@ async def show_billing(request: Request, call_id: CallId) -> CallBilling | Refus
     )
 
 
+@routes.get("/streams/{streamId}", refuses=(Code.NOT_FOUND,))
+async def show_stream_billing(request: Request, stream_id: RoomId) -> StreamBilling | Refusal:
+    """A metered stream and the caller's own blocks in it. Users who never watched it as payers get NOT_FOUND.
+
+    The owner finds the blocks of all viewers in `/api/billing/history?streamId=`.
+    """
+    postgres, user_id = request.context.postgres, request.user_id
+    stored = await find_stream(postgres, stream_id)
+    paid_time = None if stored is None else await find_paid_time(postgres, stream_id, user_id)
+    if stored is None or paid_time is None:
+        return NO_SUCH_STREAM
+    room = request.context.registry.find(stream_id)
+    meter = None if room is None else room.meter_of_viewer(user_id)
+    paid, active = paid_time
+    paid_through, left = None, 0 if stored.record.status == "ended" else None
+    if room is not None and meter is not None:
+        now = room.clock.now()
+        active, paid_through, left = meter.billed_active(now), meter.paid_through(), meter.left(now)
+    return StreamBilling(
+        stream=stored.view if room is None or room.stream is None else room.stream.view(),
+        blocks=await find_charged_blocks(postgres, stream_id, user_id, paid.blocks),
+        totals=Totals(paid.blocks, paid.kept_tokens, seconds(active), paid.refunded_blocks, paid.refunded_tokens),
+        paid_through=rfc3339_or_none(paid_through),
+        seconds_left=None if left is None else seconds(left),
+    )
+
+
+async def _is_other_kind(request: Request, query: BlocksQuery) -> bool:
+    """Return whether the id of a call was given as that of a stream, or the reverse."""
+    room_id = query.call_id or query.stream_id
+    if room_id is None:
+        return False
+    is_stream = bool(await find_streams_among(request.context.postgres, [room_id]))
+    return is_stream is not (query.stream_id is not None)
+
+
 def _seconds_left(request: Request, view: CallView) -> float | None:
     """Return how long the fan's tokens last; None while no server owns the call and the time is unknown."""
     if view.status == "ended":
@@ -185,12 +250,14 @@ def _seconds_left(request: Request, view: CallView) -> float | None:
 
 
 async def _billed_blocks(request: Request, entries: Sequence[Entry]) -> list[BilledBlock]:
-    """Complete entries of blocks by their refunds, which one query reads for all of them."""
+    """Complete entries of blocks by their refunds and the kinds of their rooms, each read by one query for all."""
     keys = {entry.n: _key(request.user_id, entry) for entry in entries}
     refunds = await find_refunded_tokens(request.context.postgres, list(keys.values()))
+    streams = await find_streams_among(request.context.postgres, {entry.room_id for entry in entries if entry.room_id})
     return [
         BilledBlock(
-            call_id=entry.room_id,
+            call_id=None if entry.room_id in streams else entry.room_id,
+            stream_id=entry.room_id if entry.room_id in streams else None,
             role="fan" if entry.side == "debit" else "creator",
             block_no=entry.block_no,
             tokens=abs(entry.tokens),

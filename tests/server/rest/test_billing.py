@@ -181,6 +181,7 @@ async def test_history_has_each_block_once_for_its_payer_and_once_for_its_payee(
     first = paid["items"][-1]
     assert first == {
         "callId": call_id,
+        "streamId": None,
         "role": "fan",
         "blockNo": 1,
         "tokens": 1,
@@ -207,6 +208,7 @@ async def test_history_is_filtered(context: Context, users: Users) -> None:
         ({"callId": call_id}, shown),
         ({"callId": str(SOMEBODY)}, 0),
         ({"streamId": str(SOMEBODY)}, 0),
+        ({"streamId": call_id}, 0),
         ({"role": "fan"}, shown),
         ({"role": "creator"}, 0),
         ({"from": (now - hour).isoformat()}, shown),
