@@ -58,7 +58,7 @@ class CallEvents:
         started = [] if self._start_published else [self._state(m.CallStarted, holds, at)]
         self._start_published = True
         charged = self.publish(
-            m.BlockCharged,
+            m.CallBlockCharged,
             at,
             call_id=self._facts.id,
             block_no=self._meter.committed,

@@ -144,8 +144,11 @@ class BalanceOk(Event, frozen=True, kw_only=True, tag="balance:ok"):
     ends_at: str | None = None
 
 
-class StayCharged(Event, frozen=True, kw_only=True, tag="block:charged"):
-    """A block of a viewing session in a metered stream was paid and booked: to its payer and the owner."""
+class ViewerBlockCharged(Event, frozen=True, kw_only=True, tag="block:charged"):
+    """A block of one viewer of a metered stream was paid and booked: to that viewer and to the stream's owner.
+
+    The event of a call with the same `type` has a `callId` and goes to the room; this one has a `streamId`.
+    """
 
     stream_id: UUID
     user_id: UUID  # the payer
@@ -226,8 +229,11 @@ class CallResumed(CallStateChanged, frozen=True, kw_only=True, tag="call:resumed
     """No hold is left and the clock runs again; the rest of the paid block was kept."""
 
 
-class BlockCharged(SequencedEvent, frozen=True, kw_only=True, tag="block:charged"):
-    """A block was paid and booked; `nextAt` is when the next one is due, null while the clock is stopped."""
+class CallBlockCharged(SequencedEvent, frozen=True, kw_only=True, tag="block:charged"):
+    """A block of a call was paid and booked; to both parties.
+
+    The event of a metered stream with the same `type` has a `streamId` and is private; this one has a `callId`.
+    """
 
     call_id: UUID
     block_no: int

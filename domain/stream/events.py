@@ -32,7 +32,7 @@ class StreamEvents:
         `earned` is the owner's income from all blocks of the stream, in tokens.
         """
         meter = viewing.meter
-        charged = m.StayCharged(
+        charged = m.ViewerBlockCharged(
             stream_id=self._facts.id,
             user_id=meter.payer,
             block_no=meter.committed,

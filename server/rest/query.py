@@ -20,7 +20,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 DIGITS = 18  # of an integer in a query; more than any limit needs
 
-Moment = Annotated[datetime, msgspec.Meta(tz=True, description="RFC 3339")]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Paging(msgspec.Struct, frozen=True, rename="camel"):

@@ -160,10 +160,10 @@ class Accountant:
             case effects.Publish(m.CallStateChanged() as change):  # a late event names the holds of that time
                 viewing = self._only_viewing(room)
                 viewing.runs, viewing.accepted = not change.holds, False
-            case effects.Publish(m.BlockCharged() as charged):
+            case effects.Publish(m.CallBlockCharged() as charged):
                 assert isinstance(room, CallRoom)
                 self._note_block(room, room.fan, charged.block_no, charged.tokens)
-            case effects.Send(receiver, m.StayCharged() as charged) if receiver == charged.user_id:
+            case effects.Send(receiver, m.ViewerBlockCharged() as charged) if receiver == charged.user_id:
                 self._note_block(room, UserId(charged.user_id), charged.block_no, charged.tokens)
             case effects.Publish(m.TipNew() as tip, effects.Audience.MEMBERS):
                 assert tip.tip_id not in self.tips, "each tip is published once"

@@ -67,7 +67,7 @@ class CallChecks:
 
     def _check_event(self, event: m.SequencedEvent) -> None:
         match event:
-            case m.BlockCharged():
+            case m.CallBlockCharged():
                 assert event.block_no <= self.story.blocks, "events about money follow the commit"
                 assert self.start_published
             case m.CallStarted():

@@ -53,7 +53,7 @@ class StreamChecks:
                 self._check_event(event)
             case effects.Send(user_id, m.BalanceLow() | m.BalanceOk() as warning):
                 self.last_warning[user_id] = (isinstance(warning, m.BalanceLow), warning.ends_at)
-            case effects.Send(user_id, m.StayCharged() as charged):
+            case effects.Send(user_id, m.ViewerBlockCharged() as charged):
                 payer = UserId(charged.user_id)
                 assert user_id in (payer, CREATOR)
                 assert charged.block_no <= self.story.blocks(payer), "events about money follow the commit"

@@ -15,8 +15,8 @@ from tests.domain.story import CREATOR, FAN, START, STRANGER, Story, code, devic
 MICROSECOND = 0.000001
 
 
-def charged(story: Story) -> list[m.BlockCharged]:
-    return [event for event in story.published() if isinstance(event, m.BlockCharged)]
+def charged(story: Story) -> list[m.CallBlockCharged]:
+    return [event for event in story.published() if isinstance(event, m.CallBlockCharged)]
 
 
 def test_block_one_is_charged_at_the_start_and_one_more_every_thirty_seconds() -> None:

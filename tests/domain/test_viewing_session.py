@@ -13,8 +13,8 @@ from tests.domain.stream_story import OTHER, StreamStory, earnings
 MICROSECOND = 0.000001
 
 
-def charged(story: StreamStory) -> list[m.StayCharged]:
-    return [event for event in story.received(FAN) if isinstance(event, m.StayCharged)]
+def charged(story: StreamStory) -> list[m.ViewerBlockCharged]:
+    return [event for event in story.received(FAN) if isinstance(event, m.ViewerBlockCharged)]
 
 
 def test_a_viewing_session_is_charged_at_its_start_and_every_thirty_seconds() -> None:
@@ -40,7 +40,7 @@ def test_each_viewer_has_a_clock_of_their_own() -> None:
 def test_a_block_is_sent_to_its_payer_and_the_owner_and_to_nobody_else() -> None:
     story = StreamStory().watch(FAN, OTHER)
     block, spent = (event for event in story.received(FAN))
-    charged_blocks = [event for event in story.received(CREATOR) if isinstance(event, m.StayCharged)]
+    charged_blocks = [event for event in story.received(CREATOR) if isinstance(event, m.ViewerBlockCharged)]
     assert (block.block_no, block.tokens, block.paid_through) == (1, 30, rfc3339(START + 30_000_000))
     assert (spent.balance, spent.tokens, spent.seconds_left) == (9_970, -30, (1 + 9_970 // 30) * 30)
     assert [(event.user_id, event.block_no) for event in charged_blocks] == [(FAN, 1), (OTHER, 1)], "the payer is named"

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from domain.call.parties import Hold
 from domain.call.record import CallView
 from domain.protocol import commands as c
 from domain.protocol import events as m
@@ -18,8 +17,10 @@ from domain.room.signalling import MAX_SIGNAL_BYTES
 from server.broadcast.codec import Encoding
 from server.close_codes import CloseCode
 from server.config.settings import Settings, WebsocketSettings
+from server.documents.describe import describe, enumerations_in, lineage, schemas_of
+from server.documents.examples import example_of
 from server.gateway.asyncapi import text as text
-from server.gateway.asyncapi.document_parts import Json, mark_times, version
+from server.gateway.asyncapi.document_parts import Json, version
 from server.gateway.asyncapi.shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
 from server.gateway.connection import first_message_bytes
 from server.gateway.handshake import PATH
@@ -44,6 +45,7 @@ def asyncapi(
     """The document of a server with these settings, before it is encoded."""
     scheme, host, path = _address(settings.public_url, websocket_port, proxied)
     kinds = messages()
+    schemas = _schemas(kinds)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -57,8 +59,8 @@ def asyncapi(
         "channels": {"ws": _channel(path, kinds, settings, rooms or RoomRules())},
         "operations": dict(_operations()),
         "components": {
-            "messages": {kind.__name__: _message(kind) for kind in kinds},
-            "schemas": _schemas(kinds),
+            "messages": {kind.__name__: _message(kind, schemas) for kind in kinds},
+            "schemas": schemas,
             "correlationIds": {"ref": {"location": "$message.payload#/ref", "description": text.REF}},
             "securitySchemes": {"bearer": text.BEARER},
             "tags": {name: {"name": name, "description": meaning} for name, meaning in text.TAGS.items()},
@@ -240,19 +242,21 @@ def _id(kind: Kind) -> str:
 # Messages and schemas
 
 
-def _message(kind: Kind) -> Json:
-    """One message; commands and answers are correlated by `ref`."""
+def _message(kind: Kind, schemas: Json) -> Json:
+    """One message; commands and answers are correlated by `ref`. Generators make the name of its type of `title`."""
     tags = list(_tags(kind))
     asks_or_answers = "command" in tags or "answer" in tags
     return {
         "name": tag_of(kind),
-        "title": tag_of(kind),
+        "title": kind.__name__,
         "summary": _summary(kind),
+        **({"description": described} if (described := _description(kind)) else {}),
         "contentType": CONTENT_TYPES[Encoding.JSON],
         "x-content-types": {encoding.value: content_type for encoding, content_type in CONTENT_TYPES.items()},
         "tags": [{"$ref": f"#/components/tags/{tag}"} for tag in tags],
         **({"correlationId": {"$ref": "#/components/correlationIds/ref"}} if asks_or_answers else {}),
         "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
+        "examples": [{"name": kind.__name__, "payload": example_of(schemas[kind.__name__], schemas)}],
     }
 
 
@@ -272,12 +276,17 @@ def _summary(kind: Kind) -> str:
     return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
+def _description(kind: Kind) -> str:
+    """The rest of the struct's own docstring, in one paragraph."""
+    return " ".join((kind.__doc__ or "").strip().partition("\n")[2].split())
+
+
 # The shapes of fields that the structs leave open, because other modules build their values.
 SHAPES: dict[tuple[Kind, str], Any] = {
     (m.SessionReady, "missed"): list[Missed],
     (m.RoomJoined, "room"): CallRoom | StreamRoom,
     (m.RoomJoined, "history"): list[m.HistoryTip | m.HistoryChat],
-    (m.RoomJoined, "ice_servers"): list[IceServer],
+    (m.RoomJoined, "iceServers"): list[IceServer],
     (m.RoomJoined, "members"): list[Member],
     (m.RoomJoined, "you"): You,
     (m.Ok, "call"): CallView,
@@ -285,19 +294,15 @@ SHAPES: dict[tuple[Kind, str], Any] = {
     (m.Ok, "tip"): SentTip,
     (m.Ok, "wallet"): Balance,
     (m.Ok, "tokenExpiresAt"): str,
-    **{(kind, "holds"): list[Hold] for kind in concrete(m.CallStateChanged)},
 }
 
 
 def _schemas(kinds: list[Kind]) -> Json:
     """The JSON schemas of all structs, with those of SHAPES in place of the fields that the structs leave open."""
-    schemas, components = msgspec.json.schema_components(
-        [*kinds, *SHAPES.values()], ref_template="#/components/schemas/{name}"
-    )
+    schemas, components = schemas_of([*kinds, *SHAPES.values()])
     for (kind, field), shape in zip(SHAPES, schemas[len(kinds) :], strict=True):
-        components[kind.__name__]["properties"][field] = shape
-    mark_times(components)
-    return components
+        components[kind.__name__]["properties"][field] = describe(lineage(kind), field, shape)
+    return components | enumerations_in(components)
 
 
 def _camel(name: str) -> str:

@@ -11,10 +11,11 @@ from functools import lru_cache
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
+from typing import Any
 
 import msgspec
 
-from server.gateway.asyncapi.document_parts import Json
+from server.documents.describe import Json
 
 STYLE = (files("server.rest.openapi") / "docs.css").read_text()
 POLICY = (
@@ -69,7 +70,7 @@ def _operation(http: Json, method: str, path: str, operation: Json) -> str:
     return _folded(
         operation["operationId"],
         f'<b class="method">{method.upper()}</b> <code>{place}</code> <span>{_words(operation["summary"])}</span>',
-        _prose(operation.get("description", "")),
+        _prose(operation["description"] if operation["description"] != operation["summary"] else ""),
         f'<p class="quiet">{_authentication(operation["security"])}</p>',
         _table("Parameters", (_parameter(http, each) for each in operation["parameters"])),
         _table("Body", _contents(operation.get("requestBody", {}))),
@@ -88,7 +89,8 @@ def _authentication(security: list[Json]) -> str:
         return f"The caller is authenticated by {', or by '.join(proofs)}."
     if not security:
         return "No authentication."
-    return "For operators." if "operator" in security[0]["bearer"] else "For users."
+    callers = "operators" if "operator" in security[0]["bearer"] else "users"
+    return f"For {callers}: <code>Authorization: Bearer &lt;token&gt;</code>"
 
 
 def _parameter(http: Json, parameter: Json) -> tuple[str, str]:
@@ -102,12 +104,16 @@ def _parameter(http: Json, parameter: Json) -> tuple[str, str]:
 
 def _contents(holder: Json) -> Iterator[tuple[str, str]]:
     for media, content in holder.get("content", {}).items():
-        yield f"<code>{escape(media)}</code>", _type(content["schema"], "http")
+        yield f"<code>{escape(media)}</code>", _content(content)
+
+
+def _content(content: Json) -> str:
+    return _type(content["schema"], "http") + (_example(content["example"]) if "example" in content else "")
 
 
 def _answer(http: Json, status: str, answer: Json) -> tuple[str, str]:
     answer = _resolved(http, answer)
-    shapes = " ".join(_type(content["schema"], "http") for content in answer["content"].values())
+    shapes = " ".join(map(_content, answer["content"].values()))
     return status, _words(answer["description"]) + ("" if int(status) >= 400 else f" {shapes}")
 
 
@@ -141,7 +147,9 @@ def _websocket(ws: Json) -> Iterator[str]:
 
 def _message(ws: Json, message: Json, tag: str) -> str:
     head = f"<code>{escape(message['name'])}</code> <span>{_words(message['summary'])}</span>"
-    return _folded(f"{tag}-{message['title']}", head, _fields(_resolved(ws, message["payload"]), "ws"))
+    fields, examples = _fields(_resolved(ws, message["payload"]), "ws"), message["examples"]
+    details = [_prose(message.get("description", "")), fields, *(_example(each["payload"]) for each in examples)]
+    return _folded(f"{tag}-{message['title']}", head, *details)
 
 
 def _limit(name: str, each: Json) -> tuple[str, str]:
@@ -157,8 +165,15 @@ def _close_code(each: Json) -> tuple[str, str]:
 
 
 def _shape(name: str, schema: Json, place: str) -> str:
-    head = f"<code>{escape(name)}</code> <span>{_words(schema.get('description', '').partition(chr(10))[0])}</span>"
-    return _folded(f"{place}-{name}", head, _fields(schema, place))
+    summary, _, details = schema.get("description", "").partition("\n")
+    head = f"<code>{escape(name)}</code> <span>{_words(summary)}</span>"
+    return _folded(f"{place}-{name}", head, _values(schema) or _prose(details), _fields(schema, place))
+
+
+def _values(schema: Json) -> str:
+    """The meanings of the values of an enumeration; empty for another shape."""
+    meanings = schema.get("x-enumDescriptions", {})
+    return _table("", ((f"<code>{escape(value)}</code>", _words(meaning)) for value, meaning in meanings.items()))
 
 
 def _fields(schema: Json, place: str) -> str:
@@ -203,6 +218,11 @@ def _bounds(schema: Json) -> Iterator[str]:
 
 
 # HTML
+
+
+def _example(value: Any) -> str:
+    """An example as indented JSON."""
+    return f"<pre>{escape(msgspec.json.format(msgspec.json.encode(value)).decode(), quote=False)}</pre>"
 
 
 def _folded(anchor: str, head: str, *parts: str) -> str:

@@ -1,17 +1,20 @@
 """Generates the OpenAPI 3.1 document from the table of routes and their structs.
 
 Nothing is written twice: paths, parameters and error codes come from the decorators of the handlers, summaries and
-descriptions from docstrings, schemas from the message structs. So a route that is not in the document does not exist.
+descriptions from docstrings, schemas from the message structs, and descriptions of fields from `server/documents`. So a
+route that is not in the document does not exist.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, get_origin
+from typing import get_origin
 
 import msgspec
 
-from server.gateway.asyncapi.document_parts import Json, mark_times, version
+from server.documents.describe import component_name, describe, enumerations_in, lineage, schemas_of
+from server.documents.examples import example_of
+from server.gateway.asyncapi.document_parts import Json, version
 from server.rest.openapi import text as text
 from server.rest.openapi.problems import (
     ALWAYS,
@@ -41,9 +44,10 @@ def openapi_json(routes: tuple[Route, ...]) -> bytes:
 
 def openapi(routes: Sequence[Route]) -> Json:
     """Build the document of these routes. The order of routes is that of the paths in the document."""
+    schemas = _schemas(routes)
     paths: Json = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -56,8 +60,8 @@ def openapi(routes: Sequence[Route]) -> Json:
         "tags": [{"name": name, "description": meaning} for name, meaning in _tags(routes).items()],
         "paths": paths,
         "components": {
-            "schemas": _schemas(routes),
-            "responses": {name_of(codes): response_to(codes) for codes in groups_of(routes)},
+            "schemas": dict(sorted((schemas | enumerations_in(paths)).items())),
+            "responses": {name_of(codes): response_to(codes, schemas) for codes in groups_of(routes)},
             "parameters": {"Idempotency-Key": _KEY},
             "headers": {name: {"schema": schema, "description": what} for name, (schema, what) in _HEADERS.items()},
             "securitySchemes": {"bearer": text.BEARER, **_proof_schemes(routes)},
@@ -68,19 +72,19 @@ def openapi(routes: Sequence[Route]) -> Json:
 # One operation
 
 
-def _operation(route: Route, routes: Sequence[Route]) -> Json:
+def _operation(route: Route, routes: Sequence[Route], schemas: Json) -> Json:
     """The operation of a route. The first line of the handler's docstring is its summary, the rest its description."""
     summary, _, description = (route.handler.__doc__ or "").strip().partition("\n")
     return {
         "operationId": _id(route),
         "summary": summary,
-        **({"description": " ".join(description.split())} if description else {}),
+        "description": " ".join(description.split()) or summary,
         "tags": [_tag(route)],
         **({"deprecated": True} if route.retired is not None else {}),
         "security": _security(route),
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_key_parameters(route)],
-        **({} if route.body is None else {"requestBody": _body(route.body)}),
-        "responses": {str(route.status): _success(route) | _links(route, routes), **responses_of(route)},
+        **({} if route.body is None else {"requestBody": _body(route.body, schemas)}),
+        "responses": {str(route.status): _success(route, schemas) | _links(route, routes), **responses_of(route)},
     }
 
 
@@ -115,7 +119,7 @@ def _proof_schemes(routes: Iterable[Route]) -> Json:
 
 def _path_parameters(route: Route) -> Iterator[Json]:
     for name in route.parameters:
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        yield _parameter(name, "path", describe([], name, {"type": "string", "format": "uuid"}), required=True)
 
 
 def _query_parameters(route: Route) -> Iterator[Json]:
@@ -124,12 +128,15 @@ def _query_parameters(route: Route) -> Iterator[Json]:
     _, described = msgspec.json.schema_components([route.query], ref_template=SCHEMA)
     query = described[route.query.__name__]
     for name, schema in query["properties"].items():
-        parameter = {"name": name, "in": "query", "schema": _given(schema)}
-        if name in query["required"]:
-            parameter["required"] = True
-        if name in text.PARAMETERS:
-            parameter["description"] = text.PARAMETERS[name]
-        yield parameter
+        shape = describe(lineage(route.query), name, _given(schema))
+        yield _parameter(name, "query", shape, required=name in query["required"])
+
+
+def _parameter(name: str, place: str, shape: Json, *, required: bool) -> Json:
+    """A parameter whose description is that of its schema. An example would limit the list to what is not there."""
+    schema = {key: value for key, value in shape.items() if key not in ("description", "examples")}
+    described = {"description": shape["description"]} if "description" in shape else {}
+    return {"name": name, "in": place, **({"required": True} if required else {}), **described, "schema": schema}
 
 
 def _given(schema: Json) -> Json:
@@ -143,28 +150,30 @@ def _key_parameters(route: Route) -> Iterator[Json]:
         yield {"$ref": "#/components/parameters/Idempotency-Key"}
 
 
-def _body(kind: type[msgspec.Struct]) -> Json:
-    return {"required": True, "content": {JSON: {"schema": {"$ref": SCHEMA.format(name=kind.__name__)}}}}
+def _body(kind: type[msgspec.Struct], schemas: Json) -> Json:
+    schema = {"$ref": SCHEMA.format(name=kind.__name__)}
+    return {"required": True, "content": {JSON: {"schema": schema, "example": example_of(schema, schemas)}}}
 
 
 # Answers
 
 
-def _success(route: Route) -> Json:
+def _success(route: Route, schemas: Json) -> Json:
     """The successful response of a route, described by the first line of its struct's docstring."""
     headers = dict(ALWAYS)
     if get_origin(route.answer) is Listed:
         headers |= header_refs("Link")
     if route.retired is not None:
         headers |= header_refs("Deprecation", "Sunset", "Link")
-    schema = {"type": "string"} if route.answer is Plain else _schema_of(route.answer)
-    if route.answer is Plain and route.media == JSON:
-        schema = {"type": "object"}
+    content: Json = {"schema": {"type": "object" if route.media == JSON else "string"}}
+    if route.answer is not Plain:
+        schema = {"$ref": SCHEMA.format(name=component_name(route.answer))}
+        content = {"schema": schema, "example": example_of(schema, schemas)}
     summary = _first_line(getattr(get_origin(route.answer) or route.answer, "__doc__", None))
     return {
         "description": text.PLAIN if route.answer is Plain else summary or text.DONE,
         "headers": headers,
-        "content": {route.media: {"schema": schema}},
+        "content": {route.media: content},
     }
 
 
@@ -194,14 +203,8 @@ def _schemas(routes: Iterable[Route]) -> Json:
     """The schemas of all bodies, answers and problems, by the names of their structs."""
     kinds = [kind for route in routes for kind in (route.body, route.answer) if kind not in (None, Plain)]
     shapes = {SHAPES.get(code, Problem) for route in routes for code in codes_of(route)}
-    _, components = msgspec.json.schema_components([*kinds, *shapes], ref_template=SCHEMA)
-    mark_times(components)
-    return dict(sorted(components.items()))
-
-
-def _schema_of(kind: Any) -> Json:
-    (schema,), _ = msgspec.json.schema_components([kind], ref_template=SCHEMA)
-    return schema
+    _, components = schemas_of([*kinds, *shapes])
+    return components | enumerations_in(components)
 
 
 def _first_line(docstring: str | None) -> str:

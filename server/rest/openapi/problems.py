@@ -10,7 +10,8 @@ from typing import Annotated
 import msgspec
 
 from domain.refusals import Code
-from server.gateway.asyncapi.document_parts import Json
+from server.documents.describe import Json
+from server.documents.examples import example_of
 from server.rest.responses import RETRY_AFTER_SECONDS
 from server.rest.route import Needs, Route
 from server.sessions.bans import ALLOWED_WHEN_BANNED
@@ -71,8 +72,11 @@ def name_of(codes: tuple[Code, ...]) -> str:
     return "-or-".join(code.name for code in codes)
 
 
-def response_to(codes: tuple[Code, ...]) -> Json:
-    """Build the response for these codes: one schema, or a choice if some codes carry further fields."""
+def response_to(codes: tuple[Code, ...], schemas: Json) -> Json:
+    """Build the response for these codes: one schema, or a choice if some codes carry further fields.
+
+    The example is of the first code.
+    """
     by_shape: dict[type[Problem], list[str]] = {}
     for code in codes:
         by_shape.setdefault(SHAPES.get(code, Problem), []).append(code.name)
@@ -88,8 +92,18 @@ def response_to(codes: tuple[Code, ...]) -> Json:
     return {
         "description": "; ".join(f"{code.title} (`{code.name}`)" for code in codes),
         "headers": headers,
-        "content": {PROBLEM: {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}}},
+        "content": {
+            PROBLEM: {
+                "schema": choices[0] if len(choices) == 1 else {"anyOf": choices},
+                "example": _example(codes[0], schemas),
+            }
+        },
     }
+
+
+def _example(code: Code, schemas: Json) -> Json:
+    example: Json = example_of(schemas[SHAPES.get(code, Problem).__name__], schemas)
+    return example | {"title": code.title, "status": code.status, "error": code.name}
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

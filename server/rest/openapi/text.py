@@ -13,6 +13,9 @@ Keys are camelCase. Servers and clients ignore fields that they do not know. Tim
 milliseconds, token amounts are integers, ids are UUIDs. A body is one JSON object of at most 64 KiB; the event of a \
 payment provider may have 1 MiB. `"5"` and `5.0` are no integers, and a body with a duplicate key is refused.
 
+**Authentication.** Routes for users and operators take the header `Authorization: Bearer <token>`, where the token is \
+a JWT of the identity provider.
+
 **Every error** is `application/problem+json` (RFC 9457) in one shape, and `error` is its stable code. A path that \
 does not exist is `NOT_FOUND`, a method that a path does not serve is `METHOD_NOT_ALLOWED`. HEAD is served where GET is.
 
@@ -42,15 +45,6 @@ BEARER: dict[str, Any] = {
 }
 
 KEY = "The request is carried out once under this key; bare, or a quoted string (RFC 8941) for the same key."
-
-PARAMETERS = {
-    "limit": "The maximum number of items.",
-    "offset": "The number of items to skip; not with `before`.",
-    "before": 'The cursor that a `Link: rel="next"` contains.',
-    "from": "The start of the period, inclusive.",
-    "to": "The end of the period, exclusive.",
-    "tz": "The IANA time zone of the days, such as `Europe/Berlin`; abbreviations are refused.",
-}
 
 HEADERS = {
     "X-Request-Id": "The id of this request in the server's logs.",

@@ -1,4 +1,4 @@
-"""Tickets to streams, which are paid into escrow (contract.md, Tickets)."""
+"""Tickets to streams, which are paid into escrow."""
 
 from functools import partial
 from uuid import UUID
