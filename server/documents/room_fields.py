@@ -46,6 +46,7 @@ ROOM_FIELDS: dict[str, Field] = {
     "blocks": Field("The number of charged blocks, refunded ones included.", 2),
     "CallView.blocks": Field("The number of charged blocks, refunded ones included.", 1),
     "CallBilling.blocks": Field("The last 1,000 blocks, in the order of their numbers."),
+    "StreamBilling.blocks": Field("The viewer's last 1,000 blocks, in the order of their numbers."),
     "blockNo": Field("The number of the block, counted from 1 for each payer and room.", 1),
     "tokens": Field("The price in tokens.", 30),
     "CallView.tokens": Field("The tokens that the fan has paid for blocks, less refunds.", 30),
@@ -67,6 +68,11 @@ ROOM_FIELDS: dict[str, Field] = {
     "CallBilling.secondsLeft": Field(
         "How long the fan's tokens last, in seconds of active time from now; null while no server has the call."
         " Only the fan receives it.",
+        985.8,
+    ),
+    "StreamBilling.secondsLeft": Field(
+        "How long the viewer's tokens last, in seconds of active time from now; null before the viewer joins, and"
+        " while no server has the stream.",
         985.8,
     ),
     "earned": Field("The tokens that the receiver has earned by blocks of this call or stream, less refunds.", 30),
