@@ -7,9 +7,10 @@ Three nested nurseries give each layer a lifetime that ends after that of the la
         sockets_nursery    signing keys, both listeners, one task for each connection, heartbeat
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -32,62 +33,78 @@ from storage.postgres import open_postgres
 log = structlog.get_logger(__name__)
 
 
-@asynccontextmanager
-async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: bool) -> AsyncIterator[Context]:
-    """Run a server inside the `async with` block. On exit the server drains, within `drain_seconds`.
+class Listeners(NamedTuple):
+    """The listening sockets of the REST server and of the websocket."""
 
-    The yielded context is ready: the database is migrated, the rooms of dead servers are adopted and both ports accept.
-    Both ports are bound before the database is opened, so that a second server on the same port fails without having
-    touched the database. Clients are served only after the rooms have been adopted.
-    `alone` states that no other server uses this database, so that rooms are adopted without waiting for leases to end.
-    Drains on cancellation as well; the drain itself is shielded, with a deadline.
-    Raises ListenError, StorageUnavailable, MigrationError. An exception of the storage actor, the lease or a
-    listener cancels the block and is raised from here in an exception group: the process cannot serve without them.
+    http: ListeningSockets
+    websocket: ListeningSockets
+
+
+@contextmanager
+def open_listeners(settings: Settings) -> Iterator[Listeners]:
+    """Listen on both addresses inside the block; clients that connect wait until `open_server` accepts them.
+
+    Call it before the database is opened, so that a second server on the same port fails without having created,
+    migrated or touched one. Raises ListenError.
     """
     with (
         open_listener(parse_address(settings.http.listen)) as http,
         open_listener(parse_address(settings.websocket.listen)) as websocket,
     ):
-        async with open_postgres(dsn, pool_size=settings.postgres.pool_size) as postgres:
-            await migrate(postgres)
-            async with trio.open_nursery() as storage_nursery, trio.open_nursery() as rooms_nursery:
-                context = Context(settings, secrets, postgres, rooms_nursery)
-                await context.lease.renew()
-                await context.bans.apply_changes()
-                storage_nursery.start_soon(context.actor.run)
-                keep_running = context.faults.keep_running
-                rooms_nursery.start_soon(keep_running, "timers", context.room_factory.timers.run)
-                rooms_nursery.start_soon(keep_running, "stalls", context.stall_recovery.run)
-                rooms_nursery.start_soon(context.lease.run)
-                await context.orphans.adopt(alone=alone)
-                rooms_nursery.start_soon(keep_running, "maintenance", partial(run_maintenance, context))
-                async with trio.open_nursery() as sockets_nursery:
-                    await sockets_nursery.start(
-                        context.faults.keep_started, "keys", context.verifier.run
-                    )  # the signing keys come first: without them every early token would be refused
-                    _start_listeners(context, sockets_nursery, http, websocket)
-                    try:
-                        yield context
-                    finally:
-                        await _drain(context)
-                        context.http_closing.set()
-                        for nursery in (sockets_nursery, rooms_nursery, storage_nursery):
-                            nursery.cancel_scope.cancel()
-                        context.actor.abandon()
+        yield Listeners(http, websocket)
 
 
-def _start_listeners(
-    context: Context, nursery: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets
-) -> None:
+@asynccontextmanager
+async def open_server(
+    settings: Settings, secrets: Secrets, dsn: str, listeners: Listeners, *, alone: bool
+) -> AsyncIterator[Context]:
+    """Run a server inside the `async with` block. On exit the server drains, within `drain_seconds`.
+
+    The yielded context is ready: the database is migrated, the rooms of dead servers are adopted and both ports accept.
+    Clients are served only after the rooms have been adopted.
+    `alone` states that no other server uses this database, so that rooms are adopted without waiting for leases to end.
+    Drains on cancellation as well; the drain itself is shielded, with a deadline.
+    Raises StorageUnavailable, MigrationError. An exception of the storage actor, the lease or a listener cancels the
+    block and is raised from here in an exception group: the process cannot serve without them.
+    """
+    async with open_postgres(dsn, pool_size=settings.postgres.pool_size) as postgres:
+        await migrate(postgres)
+        async with trio.open_nursery() as storage_nursery, trio.open_nursery() as rooms_nursery:
+            context = Context(settings, secrets, postgres, rooms_nursery)
+            await context.lease.renew()
+            await context.bans.apply_changes()
+            storage_nursery.start_soon(context.actor.run)
+            keep_running = context.faults.keep_running
+            rooms_nursery.start_soon(keep_running, "timers", context.room_factory.timers.run)
+            rooms_nursery.start_soon(keep_running, "stalls", context.stall_recovery.run)
+            rooms_nursery.start_soon(context.lease.run)
+            await context.orphans.adopt(alone=alone)
+            rooms_nursery.start_soon(keep_running, "maintenance", partial(run_maintenance, context))
+            async with trio.open_nursery() as sockets_nursery:
+                await sockets_nursery.start(
+                    context.faults.keep_started, "keys", context.verifier.run
+                )  # the signing keys come first: without them every early token would be refused
+                _start_listeners(context, sockets_nursery, listeners)
+                try:
+                    yield context
+                finally:
+                    await _drain(context)
+                    context.http_closing.set()
+                    for nursery in (sockets_nursery, rooms_nursery, storage_nursery):
+                        nursery.cancel_scope.cancel()
+                    context.actor.abandon()
+
+
+def _start_listeners(context: Context, nursery: trio.Nursery, listeners: Listeners) -> None:
     """Start the websocket listener, the HTTP server and the heartbeat in this nursery, and publish both port numbers.
 
     A port of the settings may be 0; the context then holds the number that the system chose.
     """
     settings = context.settings.websocket
-    context.http_port, context.websocket_port = http.port, websocket.port
+    context.http_port, context.websocket_port = listeners.http.port, listeners.websocket.port
     limits = ConnectionLimits(settings.connections, *context.settings.counted_by_address)
     listener = Listener(
-        websocket,
+        listeners.websocket,
         partial(serve_connection, context),
         limits,
         settings.send_buffer_bytes,
@@ -95,7 +112,7 @@ def _start_listeners(
         context.memory,
     )
     nursery.start_soon(listener.run, nursery)
-    nursery.start_soon(serve_http, context, http)
+    nursery.start_soon(serve_http, context, listeners.http)
     heartbeat = partial(
         run_heartbeat, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls
     )

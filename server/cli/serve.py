@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from server.app import open_server
+from server.app import open_listeners, open_server
 from server.cli.database import open_database
 from server.cli.demo import DEMO_USERS, demo_token, seed
 from server.cli.terminal import print_line
@@ -28,12 +28,15 @@ async def serve(
 
     `generated` are the names of secrets that were generated just now; `too_few_files` is a line for the user if the
     limit of open files reduced the connections. Further signals do not cut the drain short; it has its own deadline.
-    Raises the errors of `open_database` and `open_server`.
+    Raises the errors of `open_listeners`, `open_database` and `open_server`.
     """
     with trio.open_signal_receiver(*_stopping_signals()) as signals:
         async with _stoppable_start(signals) as stop:
-            async with open_database(settings, secrets) as database:
-                async with open_server(settings, secrets, database.dsn, alone=database.alone) as context:
+            with open_listeners(settings) as listeners:
+                async with (
+                    open_database(settings, secrets) as database,
+                    open_server(settings, secrets, database.dsn, listeners, alone=database.alone) as context,
+                ):
                     if demo:
                         await seed(context)
                         _open_demo_checkout(context)

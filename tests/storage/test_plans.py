@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.app import open_server
+from server.app import open_listeners, open_server
 from tests.server.rest.shop import SELLING, selling
 from tests.storage.recorded_plans import Plans, recorded_plans
 from tests.storage.rest_tour import ALL, AUDIT, do_rounds, make_tour
@@ -34,9 +34,11 @@ async def test_no_request_reads_a_large_table_from_end_to_end(plan_mode: str, pl
     audit = plan_mode == "force_custom_plan"  # its statements have no values, so one plan each
     with stripe_stand_in() as stripe:
         stripe.prefix = f"cs_{plan_mode}_"  # the purchases of the earlier requests are still there
-        async with open_server(selling(stripe), SELLING, old_server, alone=False) as context:
-            tried = await make_tour(context, plans.trying, stripe, audit=audit)
-            await do_rounds(context, plans.trying)
+        wanted = selling(stripe)
+        with open_listeners(wanted) as listeners:
+            async with open_server(wanted, SELLING, old_server, listeners, alone=False) as context:
+                tried = await make_tour(context, plans.trying, stripe, audit=audit)
+                await do_rounds(context, plans.trying)
     assert tried | {AUDIT} == ALL
     scans = {(plan.tried, plan.sql, *sorted(plan.scanned & LARGE)) for plan in plans if plan.scanned & LARGE}
     # The audit reads the whole ledger: for operators, one at a time.

@@ -10,7 +10,7 @@ import trio
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
-from server.app import open_server
+from server.app import open_listeners, open_server
 from server.config.secrets import Secrets
 from server.config.settings import LimitSettings, Settings
 from server.context import Context
@@ -50,8 +50,10 @@ async def running_server(
     dsn: str, wanted: Settings | None = None, secrets: Secrets = SECRETS
 ) -> AsyncIterator[Context]:
     """Run a server in this process; it drains at the end."""
-    async with open_server(wanted or settings(), secrets, dsn, alone=True) as context:
-        yield context
+    wanted = wanted or settings()
+    with open_listeners(wanted) as listeners:
+        async with open_server(wanted, secrets, dsn, listeners, alone=True) as context:
+            yield context
 
 
 async def add_fan(context: Context, tokens: int) -> UserId:

@@ -1,10 +1,11 @@
-"""A server whose settings would lose money or accept forged tokens does not start, and prints why in one line."""
+"""A server that would lose money, accept forged tokens or not be reached does not start; it prints why in one line."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import run_command
+from storage.embedded.data_directory import DataDir
+from tests.support.processes import free_ports, listen_on, run_command
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,13 @@ def test_settings_that_would_lose_money_or_accept_anybody_stop_the_server(tmp_pa
     ended = run_command("serve", "--data", str(tmp_path / "data"), cwd=tmp_path)
     assert (ended.exit_code, ended.out, len(ended.errors)) == (1, "", 1)
     assert line in ended.errors[0]
+
+
+def test_a_taken_port_is_noticed_before_a_database_is_made(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    with listen_on(port):
+        finished = run_command("serve", "--data", "new", "--http", "127.0.0.1:0", "--ws", address, cwd=tmp_path)
+    assert finished.errors == [f"halfminute: cannot listen on {address}: Address already in use"]
+    assert finished.exit_code == 1
+    assert not DataDir(tmp_path / "new").cluster.exists()
