@@ -19,19 +19,25 @@ class FundsWarning:
         self._budget = budget
         self._sent: tuple[bool, Instant | None] = (False, None)
         self._repeats = False
+        self._resends = False
 
     def repeat(self) -> None:
         """Send a warning that still applies again with the next `events`, since a device of the payer has joined."""
         self._repeats = True
 
+    def resend(self) -> None:
+        """Send the present state with the next `events`, `balance:ok` included: a payer's session was resumed."""
+        self._resends = True
+
     def events(self, low: bool, at: Instant) -> m.BalanceLow | m.BalanceOk | None:
         """Return the event to send now, or None if nothing has changed. `low`: the next block cannot be paid."""
         ends_at = self._meter.due_at() if low else None
-        repeats, self._repeats = self._repeats and low, False
-        if (low, ends_at) == self._sent and not repeats:
+        wanted = self._resends or (self._repeats and low)
+        self._repeats = self._resends = False
+        if (low, ends_at) == self._sent and not wanted:
             return None
         (was_low, _), self._sent = self._sent, (low, ends_at)
-        if not low and not was_low:
+        if not (low or was_low or wanted):
             return None
         return (m.BalanceLow if low else m.BalanceOk)(
             channel=self._channel,

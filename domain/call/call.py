@@ -89,6 +89,9 @@ class Call:
                 )
             case inputs.ConnectionResponsive(member_id):
                 self._membership.note_responsive(member_id, at)
+            case inputs.PayerResumed(user_id):
+                if user_id == self.meter.payer and self.setup.started_at is not None:
+                    self.events.resend_funds()
             case inputs.Stalled():
                 self._membership.note_stall(given, at)
             case inputs.Receipts(receipts):

@@ -94,6 +94,10 @@ class CallEvents:
         """Send a warning that still applies again, since a device of the fan joined that has not received it."""
         self._warning.repeat()
 
+    def resend_funds(self) -> None:
+        """Send the fan whether their funds suffice, since a session of theirs was resumed."""
+        self._warning.resend()
+
     def funds(self, low: bool, at: Instant) -> list[Effect]:
         """Warn the fan if the next block cannot be paid (`low`), or tell them that it can be paid again."""
         events = self._warning.events(low, at)

@@ -104,6 +104,12 @@ class OwnerConnected(msgspec.Struct, frozen=True):
     member_id: MemberId
 
 
+class PayerResumed(msgspec.Struct, frozen=True):
+    """A session of this user was resumed: send the user whether their funds suffice, if they pay in this room."""
+
+    user_id: UserId
+
+
 class Stalled(msgspec.Struct, frozen=True, gc=False):
     """The server process was suspended or blocked from the time of this input until `until`, and received nothing.
 
@@ -204,6 +210,7 @@ Input = (
     | ConnectionSilent
     | ConnectionResponsive
     | OwnerConnected
+    | PayerResumed
     | Stalled
     | Receipts
     | BlockRefunded

@@ -85,6 +85,10 @@ class Stream:
                 self._membership.note_responsive(member_id, at)
             case inputs.OwnerConnected(member_id):
                 self._state.viewers.catch_up(member_id, at)
+            case inputs.PayerResumed(user_id):
+                if viewing := self.viewing_sessions.find(user_id):
+                    viewing.warning.resend()
+                    self.viewing_sessions.touch(viewing)
             case inputs.Stalled():
                 self._membership.note_stall(given, at)
             case inputs.Receipts(receipts):

@@ -17,14 +17,15 @@ Send = Callable[[Any], None]
 def resend(
     registry: Registry, ping_timeout_seconds: float, session: Session, send: Send, received_at: float | None
 ) -> None:
-    """Resend a call's end, a ringing call, and the viewers of the user's own stream.
+    """Resend a call's end, a ringing call, whether a payer's funds suffice, and the viewers of the user's own stream.
 
     Called by the gateway after `session:ready` of a new or resumed session; `send` sends over its connection.
     `received_at` is when the last byte arrived over the former connection, by trio's clock; None for a new session.
-    Never waits: the viewers are sent by the stream's task, which answers an input.
+    Never waits: the funds and the viewers are sent by the tasks of the rooms, which answer an input.
     """
     if received_at is not None:
         _resend_call_end(session, send, received_at - ping_timeout_seconds)
+        _resend_funds(session)
     _resend_ringing(registry, session, send)
     _resend_viewers(registry, session)
 
@@ -37,6 +38,13 @@ def _resend_call_end(session: Session, send: Send, moment: float) -> None:
     event = session.call_end_since(moment)
     if event is not None:
         send(event)
+
+
+def _resend_funds(session: Session) -> None:
+    """Have the rooms in which the user may pay send whether their funds suffice, and for how long."""
+    for membership in session.live_memberships().values():
+        if membership.room.parties or membership.room.has_blocks:
+            membership.room.inbox.deliver(inputs.PayerResumed(session.user_id))
 
 
 def _resend_ringing(registry: Registry, session: Session, send: Send) -> None:

@@ -3,7 +3,7 @@
 from domain.instant import rfc3339
 from domain.protocol import commands as c
 from domain.protocol import events as m
-from domain.room import effects
+from domain.room import effects, inputs
 from tests.domain.story import CREATOR, FAN, START, Story
 
 
@@ -187,3 +187,25 @@ def test_a_fan_who_joins_anew_receives_the_standing_warning() -> None:
     first, again = warnings(story)
     assert (again.balance, again.ends_at) == (first.balance, first.ends_at)
     assert again.seconds_left == 25.0
+
+
+def test_after_a_resume_the_fan_receives_the_present_state_whatever_it_is() -> None:
+    story = Story(balance=90).connect()
+    story.give(inputs.PayerResumed(FAN))
+    [ok] = warnings(story)
+    assert isinstance(ok, m.BalanceOk)
+    assert (ok.balance, ok.required, ok.seconds_left, ok.ends_at) == (60, 30, 90.0, None)
+    story.wait(10)
+    story.spend(50)
+    story.give(inputs.PayerResumed(FAN))
+    assert [(type(each), each.seconds_left) for each in warnings(story)[1:]] == [(m.BalanceLow, 20.0)] * 2
+    story.wait(1)
+    assert len(warnings(story)) == 3, "each resume is answered once"
+
+
+def test_after_a_resume_neither_the_creator_nor_a_fan_whose_call_rings_receives_a_state() -> None:
+    story = Story(balance=90)
+    story.give(inputs.PayerResumed(FAN))
+    story.connect()
+    story.give(inputs.PayerResumed(CREATOR))
+    assert warnings(story) == []

@@ -2,6 +2,7 @@
 
 from domain.instant import rfc3339
 from domain.protocol import events as m
+from domain.room import inputs
 from tests.domain.story import CREATOR, FAN, START, code
 from tests.domain.stream_story import OTHER, StreamStory, earnings
 
@@ -230,3 +231,14 @@ def test_an_evicted_viewer_may_not_return_before_the_last_receipt() -> None:
     story.storage_comes_back()
     assert isinstance(story.join(FAN), m.RoomJoined)
     assert story.blocks(FAN) == 2
+
+
+def test_after_a_resume_a_viewer_receives_the_present_state_once() -> None:
+    story = StreamStory(balance=90).watch(FAN)
+    story.give(inputs.PayerResumed(FAN))
+    story.give(inputs.PayerResumed(OTHER))
+    [ok] = warnings(story)
+    assert isinstance(ok, m.BalanceOk)
+    assert (ok.balance, ok.seconds_left, ok.ends_at) == (60, 90, None)
+    story.wait(1)
+    assert len(warnings(story)) == 1

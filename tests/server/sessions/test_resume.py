@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -55,6 +56,18 @@ async def test_missed_events_come_first_and_completely(dsn: str) -> None:
         await in_thread(_pause_and_resume, fans, ring["callId"])
         await in_thread(lambda: creators.wait_for("call:resumed"))
         assert fans.all_events("member:left") == creators.all_events("member:left") == []
+
+
+async def test_a_resumed_payer_receives_whether_the_funds_suffice(dsn: str) -> None:
+    async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, _):
+        for phone in (fans, creators):
+            await in_thread(phone.lose_network)
+            await in_thread(partial(phone.open, resume=True))
+        ok = await in_thread(fans.wait_for, "balance:ok")
+        assert (ok["balance"], ok["required"], ok["endsAt"]) == (9_970, 30, None)
+        assert ok["secondsLeft"] == pytest.approx(9_970 + 30, abs=30)
+        await in_thread(creators.ask, {"type": "ping"})
+        assert creators.all_events("balance:ok") == []
 
 
 async def test_a_missed_end_is_received(dsn: str) -> None:
