@@ -53,11 +53,7 @@ async def migrate(postgres: Postgres) -> list[str]:
     MigrationError if PostgreSQL is too old, a pooler shares sessions, the schema is from a later halfminute, or the
     lock is not released in time; StorageUnavailable; StatementRefused.
     """
-    if await postgres.shares_sessions():
-        raise MigrationError(
-            "the database is behind a pooler in transaction mode; halfminute needs a session of its own:"
-            " let DATABASE_URL lead to the pooler's session mode, or to the database itself"
-        )
+    await _refuse_shared_sessions(postgres)
     abandon_at = trio.current_time() + WAIT_SECONDS_MAX
     is_logged = False
     while (applied := await _try_to_migrate(postgres)) is None:
@@ -68,6 +64,39 @@ async def migrate(postgres: Postgres) -> list[str]:
             is_logged = True
         await trio.sleep(RETRY_SECONDS)
     return applied
+
+
+async def require_present_schema(postgres: Postgres) -> None:
+    """Raise MigrationError unless the schema is that of this version of halfminute. Changes nothing.
+
+    Raises StorageUnavailable, StatementRefused.
+    """
+    await _refuse_shared_sessions(postgres)
+    # Look whether a schema was ever created.
+    found = await postgres.fetch("SELECT to_regclass('halfminute.migrations') IS NOT NULL AS created")
+    if not found[0]["created"]:
+        raise MigrationError(
+            "there is no ledger in this database: `halfminute migrate` or `halfminute serve` creates it"
+        )
+    # Read the last applied migration.
+    rows = await postgres.fetch("SELECT max(version) AS version FROM migrations")
+    applied, known = rows[0]["version"] or 0, max(migration.version for migration in migrations())
+    if applied < known:
+        raise MigrationError(f"the database holds migration {applied} of {known}: run `halfminute migrate` first")
+    if applied > known:
+        raise _from_a_later_version(applied)
+
+
+async def _refuse_shared_sessions(postgres: Postgres) -> None:
+    if await postgres.shares_sessions():
+        raise MigrationError(
+            "the database is behind a pooler in transaction mode; halfminute needs a session of its own:"
+            " let DATABASE_URL lead to the pooler's session mode, or to the database itself"
+        )
+
+
+def _from_a_later_version(version: int) -> MigrationError:
+    return MigrationError(f"the database holds migration {version}, which is from a later halfminute")
 
 
 async def _try_to_migrate(postgres: Postgres) -> list[str] | None:
@@ -99,7 +128,7 @@ async def _migrate(connection: Connection) -> list[str] | None:
     applied = {row["version"] for row in await connection.fetch("SELECT version FROM migrations")}
     known = list(migrations())
     if later := applied - {migration.version for migration in known}:
-        raise MigrationError(f"the database holds migration {max(later)}, which is from a later halfminute")
+        raise _from_a_later_version(max(later))
     fresh = [migration for migration in known if migration.version not in applied]
     for migration in fresh:
         await connection.execute(migration.sql, timeout=STATEMENT_SECONDS_MAX)

@@ -36,7 +36,7 @@ from server.observability.open_files import fit, raise_limit
 from server.observability.redaction import secret_words
 from storage.database_errors import AddressError, StatementRefused, StorageUnavailable
 from storage.embedded.launcher import EmbeddedError
-from storage.migrate import MigrationError, migrate
+from storage.migrate import MigrationError, migrate, require_present_schema
 from storage.postgres import open_postgres
 
 # Errors that the user can act on; their message is one line. Any other exception is a bug, and its traceback is logged.
@@ -152,13 +152,16 @@ def token(
 
 @app.command
 def audit(*, config: ConfigFile = None, data: DataDir = None) -> int:
-    """Prove the ledger, beside a running server or without one; exit code 1 and the rows where it does not hold."""
+    """Prove the ledger, beside a running server or without one; exit code 1 and the rows where it does not hold.
+
+    The database must have the schema of this version: nothing is migrated.
+    """
     settings = _settings(config, data=data)
 
     async def prove() -> int:
         async with visit_database(settings, read_secrets(), make=False) as database:
             async with open_postgres(database.dsn, pool_size=1) as postgres:
-                await migrate(postgres)
+                await require_present_schema(postgres)
                 return await report_audit(postgres)
 
     return trio.run(prove)

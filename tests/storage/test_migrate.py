@@ -16,7 +16,7 @@ from storage.ledger import audit as auditing
 from storage.ledger.audit import Finding, Proof, audit
 from storage.market.payment_settlements import Settlement, settle_payment
 from storage.market.payments import list_payments
-from storage.migrate import Migration, MigrationError, migrate, migrations
+from storage.migrate import Migration, MigrationError, migrate, migrations, require_present_schema
 from storage.paging import Page
 from storage.postgres import Connection, PgUUID, Postgres, open_postgres
 from tests.storage.ledger_pair import block, open_ledger_pair, tip
@@ -65,6 +65,27 @@ async def test_purchases_that_waited_for_a_person_before_payments_were_kept_wait
         assert (payment.purchase_id, payment.problem, payment.amount_cents) == (waiting, "wrong_amount", None)
         settlement = Settlement(action="reject", reason="Sent back", operator_id=CREATOR, key=None, content=bytes(16))
         assert not isinstance(await settle_payment(postgres, payment.id, settlement, None), Refusal)
+
+
+async def test_an_audit_refuses_another_schema_and_changes_nothing(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = max(each.version for each in migrations())
+    async with open_postgres(empty_dsn, pool_size=1) as postgres:
+        with pytest.raises(MigrationError, match="there is no ledger in this database"):
+            await require_present_schema(postgres)
+        assert await postgres.fetch("SELECT FROM pg_namespace WHERE nspname = 'halfminute'") == []
+        with monkeypatch.context() as before:
+            before.setattr(migrating, "migrations", lambda: [each for each in migrations() if each.version < last])
+            await migrate(postgres)
+            await require_present_schema(postgres)
+        with pytest.raises(MigrationError, match=f"holds migration {last - 1} of {last}: run `halfminute migrate`"):
+            await require_present_schema(postgres)
+        await migrate(postgres)
+        await require_present_schema(postgres)
+        await postgres.execute("INSERT INTO migrations (version, name) VALUES (9999, '9999_later')")
+        with pytest.raises(MigrationError, match="9999, which is from a later halfminute"):
+            await require_present_schema(postgres)
 
 
 async def test_a_database_in_use_is_migrated(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
