@@ -22,6 +22,8 @@ SECRET_VARIABLES = {
     "metrics_token": "HALFMINUTE_METRICS_TOKEN",
 }
 
+FILE_SUFFIX = "_FILE"  # NAME_FILE is the path of a file that holds the secret NAME
+
 # Renamed settings, with their section (environment) and without it (file).
 RENAMED = {
     "STREAMS_STAY_SESSIONS": "STREAMS_CONNECTIONS_PER_PAYER",

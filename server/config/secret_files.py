@@ -15,10 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from server.config.secrets import Secrets, clean_secret, require_long
+from server.config.secrets import MAX_SECRET_BYTES, Secrets, clean_secret, require_long
 from server.config.settings import ConfigError
 
-MAX_BYTES = 4096  # of a file that holds one secret
 _NAMES = ("jwt_secret", "billing_webhook_secret")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -69,11 +68,11 @@ def _read(path: Path, directory: int) -> bytes:
         raise
     try:
         _check_file(path, os.fstat(descriptor))
-        content = os.read(descriptor, MAX_BYTES + 1)  # one read suffices: a regular file returns all that it has
+        content = os.read(descriptor, MAX_SECRET_BYTES + 1)  # one read suffices: a regular file returns all that it has
     finally:
         os.close(descriptor)
-    if len(content) > MAX_BYTES:
-        raise _refused(path, f"has more than {MAX_BYTES} bytes")
+    if len(content) > MAX_SECRET_BYTES:
+        raise _refused(path, f"has more than {MAX_SECRET_BYTES} bytes")
     return content
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import msgspec
 
 from server.config.auth import MIN_SECRET_CHARACTERS
-from server.config.environment import SECRET_VARIABLES
+from server.config.environment import FILE_SUFFIX, SECRET_VARIABLES
 from server.config.settings import ConfigError
 
+MAX_SECRET_BYTES = 4096  # of a file that holds one secret
 SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY", "HALFMINUTE_METRICS_TOKEN")
 
 
@@ -30,15 +31,14 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
-    """Read the secrets from environment variables.
+    """Read the secrets from environment variables, or from the files that NAME_FILE names, as containers mount them.
 
-    An empty variable counts as not set. Raises ConfigError for a secret that is too short or invalid, and for only one
+    An empty variable counts as not set; an empty file is an error. Raises ConfigError for a secret with both variables,
+    or whose file cannot be read, for a secret that is too short or invalid, and for only one
     of the two secrets of Stripe: without the webhook's secret the server would not learn of payments. The message never
     contains the secret.
     """
-    secrets = Secrets(
-        **{field: clean_secret(name, environment.get(name, "")) or None for field, name in SECRET_VARIABLES.items()}
-    )
+    secrets = Secrets(**{field: _secret_of(name, environment) for field, name in SECRET_VARIABLES.items()})
     for name, secret in (
         ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
         ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
@@ -55,6 +55,29 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
     if secrets.database_url is not None:
         _require_readable(secrets.database_url)
     return secrets
+
+
+def _secret_of(name: str, environment: Mapping[str, str]) -> str | None:
+    in_file = f"{name}{FILE_SUFFIX}"
+    path = environment.get(in_file, "").strip()
+    if not path:
+        return clean_secret(name, environment.get(name, "")) or None
+    if environment.get(name, "").strip():
+        raise ConfigError(f"{name} and {in_file} are both set: remove one of them")
+    return clean_secret(name, _read_file(in_file, path))
+
+
+def _read_file(name: str, path: str) -> str:
+    """Read the file of a secret. It may belong to root and be open to others, as secrets of a container are."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a FIFO would wait
+        with open(descriptor, "rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1) or b""
+    except OSError as error:
+        raise ConfigError(f"{name} names {path}, which cannot be read: {error.strerror}") from None
+    if not 0 < len(content.strip()) <= len(content) <= MAX_SECRET_BYTES:
+        raise ConfigError(f"{name} names {path}, which has no secret of 1 to {MAX_SECRET_BYTES} bytes")
+    return content.decode(errors="surrogateescape")
 
 
 def clean_secret(name: str, text: str) -> str:

@@ -18,7 +18,7 @@ from domain.room.members import RoomRules
 from domain.stream.record import StreamRules
 from server.addresses import ForwardedHeader, Proxies, check_networks
 from server.config.auth import AuthSettings
-from server.config.environment import SECRET_VARIABLES, nearest, unknown_variable
+from server.config.environment import FILE_SUFFIX, SECRET_VARIABLES, nearest, unknown_variable
 from server.config.packs import OverlaySettings, PackSettings, PaymentSettings, PayoutSettings, check_margin
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -241,7 +241,8 @@ def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
     """Raise ConfigError for a variable with our prefix that is no setting and no secret, with the nearest name."""
-    known = (*_OVERRIDES, *SECRET_VARIABLES.values())
+    secrets = SECRET_VARIABLES.values()
+    known = (*_OVERRIDES, *secrets, *(f"{name}{FILE_SUFFIX}" for name in secrets))
     name = unknown_variable(environment, known)
     if name is not None:
         like = nearest(name, known)

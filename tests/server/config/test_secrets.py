@@ -1,5 +1,7 @@
 """Secrets as files and secret stores deliver them: surrounded by white space, and sometimes with invalid characters."""
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,41 @@ def test_a_secret_with_invalid_characters_is_refused_by_name(name: str, inside: 
 def test_a_secret_that_travels_in_a_header_must_fit_into_one(name: str, inside: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is sent in a header"):
         read_secrets({**CLEAN, name: CLEAN[name] + inside + "x"})
+
+
+def test_each_secret_may_be_in_a_file_that_its_variable_names(tmp_path: Path) -> None:
+    for name, secret in CLEAN.items():
+        (tmp_path / name).write_text(f"{secret}\n")
+        (tmp_path / name).chmod(0o444)  # as a container's secrets are
+    files = {f"{name}_FILE": str(tmp_path / name) for name in CLEAN}
+    assert read_secrets(files) == read_secrets(CLEAN)
+    read_settings(None, files)  # no variable is unknown
+
+
+def test_a_file_without_a_secret_is_refused_by_name(tmp_path: Path) -> None:
+    name = "HALFMINUTE_METRICS_TOKEN_FILE"
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "large").write_text("x" * 4097)
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "spaced").write_text("a b" * 20)
+    for file, why in (
+        ("absent", "cannot be read: No such file or directory"),
+        ("directory", "cannot be read: Is a directory"),
+        ("fifo", "has no secret of 1 to 4096 bytes"),
+        ("empty", "has no secret of 1 to 4096 bytes"),
+        ("large", "has no secret of 1 to 4096 bytes"),
+    ):
+        path = tmp_path / file
+        with pytest.raises(ConfigError, match=re.escape(f"{name} names {path}, which {why}")):
+            read_secrets({name: str(path)})
+    with pytest.raises(ConfigError, match="HALFMINUTE_METRICS_TOKEN is sent in a header"):
+        read_secrets({name: str(tmp_path / "spaced")})
+
+
+def test_a_secret_with_a_value_and_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="DATABASE_URL and DATABASE_URL_FILE are both set"):
+        read_secrets({**CLEAN, "DATABASE_URL_FILE": str(tmp_path / "url")})
 
 
 def test_a_secret_of_white_space_alone_counts_as_absent() -> None:
