@@ -83,6 +83,7 @@ class Context:
             clock_refusals=lambda: self.actor.clock_refusals,
             asyncio_errors=lambda: postgres.unhandled.count,
             failed_key_reads=lambda: self.verifier.failed_key_reads,
+            ready=lambda: self._is_ready,
         )
         # rooms
         self.lease = Lease(self.leases, registry)
@@ -135,3 +136,10 @@ class Context:
         )
         self.http_port = 0
         self.websocket_port = 0
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether this server can take work, as far as it is known without asking the database."""
+        return self.registry.is_open and not (
+            self.draining or self.lease.is_late or self.actor.away_seconds or self.actor.finished.is_set()
+        )

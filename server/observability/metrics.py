@@ -122,6 +122,9 @@ class Metrics:
         )
         self.rooms = Gauge("halfminute_rooms", "Live rooms", registry=self._registry)
         self._connections = Gauge("halfminute_connections", "Open websockets", registry=self._registry)
+        self._ready = Gauge(
+            "halfminute_ready", "1 while this server can take work: see the parts of /readyz", registry=self._registry
+        )
 
     def watch(
         self,
@@ -131,12 +134,14 @@ class Metrics:
         clock_refusals: Callable[[], int],
         asyncio_errors: Callable[[], int],
         failed_key_reads: Callable[[], int],
+        ready: Callable[[], bool],
     ) -> None:
         """Register metrics that are read from their owners when `/metrics` is requested.
 
-        Each function returns the present number of connections, or a count since the start. Called once.
+        Each function returns a present state or number, or a count since the start. Called once.
         """
         self._connections.set_function(connections)
+        self._ready.set_function(ready)
         help_text = "Commits that the database put off, timed out or did not answer, and that were sent again"
         self._registry.register(_Counted("halfminute_commit_retries", help_text, commit_retries))
         help_text = "Commits that were put off because the clocks of this machine and the database disagree"

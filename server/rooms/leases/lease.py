@@ -52,6 +52,11 @@ class Lease:
         """Whether no other server can own a room of ours, as far as this server can know."""
         return self._now() < self._trusted_until
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the last renewal failed, since the database was out of reach."""
+        return self._is_late
+
     async def wait_trusted(self) -> None:
         """Wait for a renewal after which every room that was lost is fenced."""
         while not self.trusted:

@@ -16,7 +16,8 @@ from server.close_codes import CloseCode
 from server.context import Context
 from server.ids import new_uuid
 from server.observability import metrics
-from tests.support.clients import ring_and_join
+from storage.database_errors import StorageUnavailable
+from tests.support.clients import PATIENCE_SECONDS, ring_and_join
 from tests.support.live_server import LiveServer, live_server_on
 from tests.support.processes import eventually
 from tests.support.servers import add_fan, phone_of
@@ -117,9 +118,32 @@ async def test_the_findings_of_an_audit_are_a_metric(context: Context) -> None:
     operator = phone_of(context, new_uuid(), role="operator")
     with operator.http as web:
         await trio.to_thread.run_sync(web.get, "/admin/audit")
-    lines = context.metrics.exposition().decode().splitlines()
+    lines = _lines(context)
     assert 'halfminute_ledger_faults{proof="all balances sum to zero"} 1.0' in lines
     assert 'halfminute_ledger_faults{proof="no user owes"} 0.0' in lines
+
+
+async def test_a_server_without_its_database_is_not_ready(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> float:
+        raise StorageUnavailable("the database is away")
+
+    assert "halfminute_ready 1.0" in _lines(context)
+    with monkeypatch.context() as away, trio.fail_after(PATIENCE_SECONDS):
+        away.setattr(context.leases, "renew", fail)
+        await _wait_for("halfminute_ready 0.0", context)
+    with trio.fail_after(PATIENCE_SECONDS):
+        await _wait_for("halfminute_ready 1.0", context)
+    context.draining = True
+    assert "halfminute_ready 0.0" in _lines(context)
+
+
+def _lines(context: Context) -> list[str]:
+    return context.metrics.exposition().decode().splitlines()
+
+
+async def _wait_for(line: str, context: Context) -> None:
+    while line not in _lines(context):  # noqa: ASYNC110  # reason: a renewal sets no event
+        await trio.sleep(0.05)
 
 
 def test_every_documented_close_code_is_counted_apart() -> None:
