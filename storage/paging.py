@@ -56,6 +56,17 @@ class Paged(NamedTuple, Generic[T]):
     next_before: str | None
 
 
+def all_of(args: list[Any], *comparisons: tuple[str, object]) -> str:
+    """Return the SQL of all comparisons whose value is not None, or "true" if there is none.
+
+    Each is the left side with its operator, such as "p.user_id =", and the value, which is appended to `args`.
+    """
+    given = [(left, value) for left, value in comparisons if value is not None]
+    first = len(args) + 1
+    args.extend(value for _, value in given)
+    return " AND ".join(f"{left} ${number}" for number, (left, _) in enumerate(given, first)) or "true"
+
+
 class Listing(NamedTuple):
     """The SQL of a list that can be paged: its columns, its tables, and the two columns that order it.
 

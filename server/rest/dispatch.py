@@ -96,6 +96,7 @@ class Dispatch:
                 headers=asked.headers,
                 raw=raw,
                 peer=asked.remote_addr or "",
+                route=route.path,
             )
             request.answer_headers = state.headers
             result = await self._carry_out(state, route, request, path)

@@ -3,17 +3,18 @@
 Each route declares its query as a struct; the OpenAPI document describes the same struct.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 
 from domain.refusals import Refusal, unknown_parameter
 from server.rest.strict_json import FieldError, InvalidRequest, fields_of, fit
-from storage.paging import Page
+from storage.paging import COUNT_LIMIT, BadCursor, Page, Paged
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -50,6 +51,22 @@ class PeriodPaging(Paging, frozen=True, rename="camel"):
     until: Moment | None = msgspec.field(default=None, name="to")
 
 
+# The size of a page for operators, who look through more than their own.
+OperatorLimit = Annotated[int, msgspec.Meta(ge=1, le=500)]
+
+
+class OperatorPaging(Paging, frozen=True, rename="camel"):
+    """The page of a list for operators."""
+
+    limit: OperatorLimit = 20
+
+
+class OperatorPeriodPaging(PeriodPaging, frozen=True, rename="camel"):
+    """A page of the entries of a half-open period, for operators."""
+
+    limit: OperatorLimit = 20
+
+
 class Listed(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
     """One page of a list, newest first; `total` counts to 10,000."""
 
@@ -58,6 +75,16 @@ class Listed(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
     offset: int
     total: int
     total_capped: bool
+
+
+def page_of(found: Iterable[T], query: Paging, id_of: Callable[[T], UUID]) -> Paged[T]:
+    """Return a page of objects in memory, newest first by their ids (UUIDv7). Raises BadCursor."""
+    newest = sorted(found, key=id_of, reverse=True)
+    before = None if query.before is None else _id_in(query.before)
+    rest = [each for each in newest if before is None or id_of(each) < before][query.offset :]
+    shown = rest[: query.limit]
+    following = str(id_of(shown[-1])) if len(rest) > query.limit else None
+    return Paged(shown, min(len(newest), COUNT_LIMIT), len(newest) > COUNT_LIMIT, following)
 
 
 def next_link(path: str, given: Mapping[str, Sequence[str]], before: str) -> str:
@@ -98,6 +125,14 @@ def find_unknown_parameter(given: Iterable[str], kind: type[msgspec.Struct] | No
     known = {} if kind is None else _parameters(kind)
     unknown = next((name for name in given if name not in known), None)
     return None if unknown is None else unknown_parameter(unknown, list(known))
+
+
+def _id_in(before: str) -> UUID:
+    """Return the id in a cursor. Raises BadCursor."""
+    try:
+        return UUID(before)
+    except ValueError:
+        raise BadCursor from None
 
 
 @cache

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from werkzeug.datastructures import Headers
 
-from domain.ids import PostingKey, UserId, client_key
+from domain.ids import PostingKey, RoomId, UserId, client_key
 from server.access.tokens import bearer
 from server.addresses import Origin, forwarded_origin
 from server.context import Context
@@ -17,6 +17,7 @@ from server.rest.background_tasks import BackgroundTasks
 from server.rest.query import Listed, Paging, next_link
 from server.rest.strict_json import FieldError, InvalidRequest
 from storage.paging import Paged
+from storage.people.personal_reads import note_reads
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class Request:
         "peer",
         "query",
         "raw",
+        "route",
         "user_id",
     )
 
@@ -51,6 +53,7 @@ class Request:
         headers: Headers,
         raw: bytes,
         peer: str,
+        route: str,
     ) -> None:
         self.context = context
         self.background_tasks = background_tasks
@@ -59,6 +62,7 @@ class Request:
         self.headers = headers
         self.raw = raw
         self.peer = peer
+        self.route = route  # the path as it is declared
         self.user_id = NOBODY
         self.is_operator = False
         self.key: str | None = None
@@ -86,6 +90,13 @@ class Request:
         if paged.next_before is not None:
             self.answer_headers["Link"] = next_link(self.path, self.query, paged.next_before)
         return Listed(paged.items, asked.limit, asked.offset, paged.total, paged.total_capped)
+
+    async def note_read(self, *users: UserId | None, room_id: RoomId | None = None) -> None:
+        """Record that the caller, an operator, reads the data of these users; None stands for a list over all users.
+
+        A handler calls it before it reads. Raises StorageUnavailable, which refuses the request.
+        """
+        await note_reads(self.context.postgres, self.user_id, self.route, users or (None,), room_id)
 
     @property
     def user_key(self) -> PostingKey | None:

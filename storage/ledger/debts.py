@@ -1,5 +1,6 @@
 """Debts of payees to the system wallet `losses`, which advanced refunds that they could not cover."""
 
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import msgspec
 from domain.billing.posting import Kind
 from domain.ids import UserId
 from domain.instant import rfc3339_of
-from storage.paging import Listing, Page, Paged
+from storage.paging import Listing, Page, Paged, all_of
 from storage.postgres import Postgres, Row
 
 DebtStatus: TypeAlias = Literal["open", "repaid", "written_off"]
@@ -56,16 +57,23 @@ _STATUS = {
 
 
 async def list_debts(
-    postgres: Postgres, page: Page, *, status: DebtStatus | None = None, user_id: UserId | None = None
+    postgres: Postgres,
+    page: Page,
+    *,
+    status: DebtStatus | None = None,
+    user_id: UserId | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> Paged[Debt]:
-    """Return a page of debts, newest first, of one status or one debtor. Raises BadCursor, StorageUnavailable."""
-    conditions, args = list[str](), list[Any]()
+    """Return a page of debts, newest first: of one status or one debtor, advanced from `since` on and before `until`.
+
+    Raises BadCursor, StorageUnavailable.
+    """
+    args = list[Any]()
+    condition = all_of(args, ("d.debtor =", user_id), ("d.created_at >=", since), ("d.created_at <", until))
     if status is not None:
-        conditions.append(_STATUS[status])
-    if user_id is not None:
-        args.append(user_id)
-        conditions.append("d.debtor = $1")
-    return await _DEBTS.page(postgres, page, [" AND ".join(conditions) or "true"], args, _debt)
+        condition += f" AND {_STATUS[status]}"
+    return await _DEBTS.page(postgres, page, [condition], args, _debt)
 
 
 def _debt(row: Row) -> Debt:

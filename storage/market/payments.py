@@ -12,7 +12,7 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from storage.market.purchases import Purchase, lock_purchase
-from storage.paging import Listing, Page, Paged
+from storage.paging import Listing, Page, Paged, all_of
 from storage.postgres import Connection, PgUUID, Postgres, Row
 
 PROBLEMS = ("unknown", "wrong_amount", "paid_twice", "not_credited")
@@ -95,18 +95,25 @@ async def find_payment(postgres: Postgres, payment_id: UUID) -> Payment | None:
 
 
 async def list_payments(
-    postgres: Postgres, page: Page, *, status: str | None = None, purchase_id: UUID | None = None
+    postgres: Postgres,
+    page: Page,
+    *,
+    status: str | None = None,
+    purchase_id: UUID | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> Paged[Payment]:
-    """Return a page of payments, newest first. Raises BadCursor, StorageUnavailable."""
-    conditions, args = list[str](), list[Any]()
+    """Return a page of payments, newest first, reported from `since` on and before `until`.
+
+    Raises BadCursor, StorageUnavailable.
+    """
+    args = list[Any]()
+    condition = all_of(args, ("y.purchase_id =", purchase_id), ("y.created_at >=", since), ("y.created_at <", until))
     if status is not None:
         # A literal, so that a generic plan can use the partial index too; it is a value of the CHECK constraint.
         assert status in ("accepted", "open", "rejected"), status
-        conditions.append(f"y.status = '{status}'")
-    if purchase_id is not None:
-        args.append(purchase_id)
-        conditions.append(f"y.purchase_id = ${len(args)}")
-    return await _PAYMENTS.page(postgres, page, [" AND ".join(conditions) or "true"], args, _payment)
+        condition += f" AND y.status = '{status}'"
+    return await _PAYMENTS.page(postgres, page, [condition], args, _payment)
 
 
 async def count_open_payments(postgres: Postgres) -> dict[str, int]:

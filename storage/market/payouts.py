@@ -13,7 +13,7 @@ from domain.ids import PostingKey, UserId
 from domain.refusals import FROZEN, KEY_IN_USE, Code, Refusal, insufficient_tokens
 from storage.idempotency import is_used
 from storage.market.reversals import is_frozen
-from storage.paging import Listing, Page, Paged
+from storage.paging import Listing, Page, Paged, all_of
 from storage.postgres import Connection, PgUUID, Postgres, Row
 
 
@@ -133,19 +133,29 @@ async def find_payout(postgres: Postgres, payout_id: UUID) -> Payout | None:
 
 
 async def list_payouts(
-    postgres: Postgres, page: Page, *, creator_id: UserId | None = None, status: str | None = None
+    postgres: Postgres,
+    page: Page,
+    *,
+    creator_id: UserId | None = None,
+    status: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> Paged[Payout]:
-    """Return a page of the payouts that are booked, newest first. Raises BadCursor, StorageUnavailable."""
-    conditions, args = [f"{_BOOKED} IS NOT NULL"], list[Any]()
-    if creator_id is not None:
-        args.append(creator_id)
-        conditions.append(f"p.creator_id = ${len(args)}")
+    """Return a page of the payouts that are booked, newest first, requested from `since` on and before `until`.
+
+    Raises BadCursor, StorageUnavailable.
+    """
+    args = list[Any]()
+    condition = all_of(
+        args,
+        ("p.creator_id =", creator_id),
+        ("p.settled_as =", None if status == "requested" else status),
+        ("p.created_at >=", since),
+        ("p.created_at <", until),
+    )
     if status == "requested":
-        conditions.append("p.settled_as IS NULL")
-    elif status is not None:
-        args.append(status)
-        conditions.append(f"p.settled_as = ${len(args)}")
-    return await _PAYOUTS.page(postgres, page, [" AND ".join(conditions)], args, _payout)
+        condition += " AND p.settled_as IS NULL"
+    return await _PAYOUTS.page(postgres, page, [f"{_BOOKED} IS NOT NULL AND {condition}"], args, _payout)
 
 
 async def settle_payout(

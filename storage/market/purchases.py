@@ -9,7 +9,7 @@ import msgspec
 from domain.ids import PostingKey, UserId
 from domain.refusals import Refusal, quota_reached
 from storage.idempotency import FirstUse, claiming_transaction, find_first_use, key_insert, key_parameters
-from storage.paging import Listing, Page, Paged
+from storage.paging import Listing, Page, Paged, all_of
 from storage.postgres import Connection, Postgres, Row
 from storage.quotas import lock_user
 
@@ -53,6 +53,18 @@ class NewPurchase(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     key: PostingKey | None
     content: bytes
+
+
+class PurchaseFilter(msgspec.Struct, frozen=True):
+    """Selects purchases by buyer, status and time of creation; `since` is inclusive, `until` exclusive, None is any.
+
+    The status is that of a purchase, or "paid_twice".
+    """
+
+    user_id: UserId | None = None
+    status: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 _PURCHASES = Listing(
@@ -108,28 +120,19 @@ async def make_purchase(postgres: Postgres, new: NewPurchase, *, most_pending: i
     return await claiming_transaction(postgres, in_transaction)
 
 
-async def list_purchases(postgres: Postgres, user_id: UserId, page: Page) -> Paged[Purchase]:
-    """Return a page of a user's purchases, newest first. Raises BadCursor, StorageUnavailable."""
-    return await _PURCHASES.page(postgres, page, ["p.user_id = $1"], [user_id], purchase_of)
-
-
-async def list_all_purchases(
-    postgres: Postgres, page: Page, *, status: str | None = None, user_id: UserId | None = None
-) -> Paged[Purchase]:
-    """Return a page of all users' purchases, newest first; `status` is that of a purchase, or `paid_twice`.
-
-    Raises BadCursor, StorageUnavailable.
-    """
-    conditions, args = list[str](), list[Any]()
-    if status == "paid_twice":
-        conditions.append("p.paid_twice")
-    elif status is not None:
-        args.append(status)
-        conditions.append("p.status = $1")
-    if user_id is not None:
-        args.append(user_id)
-        conditions.append(f"p.user_id = ${len(args)}")
-    return await _PURCHASES.page(postgres, page, [" AND ".join(conditions) or "true"], args, purchase_of)
+async def list_purchases(postgres: Postgres, page: Page, wanted: PurchaseFilter) -> Paged[Purchase]:
+    """Return a page of purchases, of one user or of all, newest first. Raises BadCursor, StorageUnavailable."""
+    args = list[Any]()
+    condition = all_of(
+        args,
+        ("p.user_id =", wanted.user_id),
+        ("p.status =", None if wanted.status == "paid_twice" else wanted.status),
+        ("p.created_at >=", wanted.since),
+        ("p.created_at <", wanted.until),
+    )
+    if wanted.status == "paid_twice":
+        condition += " AND p.paid_twice"
+    return await _PURCHASES.page(postgres, page, [condition], args, purchase_of)
 
 
 async def note_checkout(postgres: Postgres, purchase_id: UUID, checkout_id: str, url: str) -> Purchase:

@@ -14,7 +14,7 @@ from domain.refusals import Code, Refusal
 from storage import wall_clock
 from storage.market.payment_settlements import Settlement, SettlementRefused, claim_key, decide
 from storage.market.purchases import Purchase, lock_purchase
-from storage.paging import Listing, Page, Paged
+from storage.paging import Listing, Page, Paged, all_of
 from storage.people.operator_actions import Action, note_action
 from storage.postgres import Connection, PgUUID, Postgres, Row
 
@@ -107,12 +107,25 @@ async def find_reversal(postgres: Postgres, reversal_id: UUID) -> Reversal | Non
     return None if row is None else _reversal(row)
 
 
-async def list_reversals(postgres: Postgres, page: Page, *, status: str | None = None) -> Paged[Reversal]:
-    """Return a page of reversals, newest first. Raises BadCursor, StorageUnavailable."""
+async def list_reversals(
+    postgres: Postgres,
+    page: Page,
+    *,
+    status: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Paged[Reversal]:
+    """Return a page of reversals, newest first, reported from `since` on and before `until`.
+
+    Raises BadCursor, StorageUnavailable.
+    """
+    args = list[Any]()
+    condition = all_of(args, ("r.created_at >=", since), ("r.created_at <", until))
     # A literal, so that a generic plan can use the partial index too; it is a value of the CHECK constraint.
     assert status in (None, "open", "expected", "released"), status
-    condition = "true" if status is None else f"r.status = '{status}'"
-    return await _REVERSALS.page(postgres, page, [condition], list[Any](), _reversal)
+    if status is not None:
+        condition += f" AND r.status = '{status}'"
+    return await _REVERSALS.page(postgres, page, [condition], args, _reversal)
 
 
 async def count_open_reversals(postgres: Postgres) -> int:

@@ -6,7 +6,7 @@ Every server keeps the bans in force in memory (`server/sessions/bans.py`), and 
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from domain.ids import UserId
 from domain.instant import Instant, from_datetime, rfc3339_of
 from domain.refusals import Code, Refusal
-from storage.paging import Listing, Page, Paged
+from storage.paging import Listing, Page, Paged, all_of
 from storage.people.operator_actions import Action, note_action
 from storage.postgres import Connection, Postgres, Row
 
@@ -32,6 +32,12 @@ class Ban(msgspec.Struct, frozen=True, rename="camel"):
     until: str | None
 
 
+class PastBan(Ban, frozen=True, rename="camel"):
+    """One ban, in force or not; `liftedAt` is when an operator lifted or replaced it."""
+
+    lifted_at: str | None
+
+
 class NewBan(NamedTuple):
     """A ban that an operator imposes; `until` None is a ban without an end."""
 
@@ -44,7 +50,7 @@ class NewBan(NamedTuple):
 
 STANDS = "b.lifted_at IS NULL AND (b.until IS NULL OR b.until > now())"
 _BANS = Listing(
-    columns="b.id, b.user_id, b.reason, b.banned_by, b.created_at, b.until",
+    columns="b.id, b.user_id, b.reason, b.banned_by, b.created_at, b.until, b.lifted_at",
     source="bans b",
     table="bans b",
     at="b.created_at",
@@ -126,9 +132,35 @@ async def lift_ban(postgres: Postgres, user_id: UserId, operator_id: UserId) -> 
     await postgres.transaction(in_transaction)
 
 
-async def list_bans(postgres: Postgres, page: Page) -> Paged[Ban]:
-    """Return a page of the bans in force, newest first. Raises BadCursor, StorageUnavailable."""
-    return await _BANS.page(postgres, page, [STANDS], [], _ban)
+async def find_ban(postgres: Postgres, user_id: UserId) -> Ban | None:
+    """Return the user's ban that is in force, or None. Raises StorageUnavailable."""
+    # Read the ban that is neither lifted nor expired; a user has at most one.
+    row = await postgres.fetchrow(f"SELECT {_BANS.columns} FROM bans b WHERE b.user_id = $1 AND {STANDS}", user_id)
+    return None if row is None else _ban(row)
+
+
+async def list_bans(
+    postgres: Postgres, page: Page, *, since: datetime | None = None, until: datetime | None = None
+) -> Paged[Ban]:
+    """Return a page of the bans in force, newest first, imposed from `since` on and before `until`.
+
+    Raises BadCursor, StorageUnavailable.
+    """
+    args = list[Any]()
+    period = all_of(args, ("b.created_at >=", since), ("b.created_at <", until))
+    return await _BANS.page(postgres, page, [f"{STANDS} AND {period}"], args, _ban)
+
+
+async def list_bans_of(
+    postgres: Postgres, page: Page, user_id: UserId, *, since: datetime | None = None, until: datetime | None = None
+) -> Paged[PastBan]:
+    """Return a page of all bans of one user, newest first, also lifted and expired ones.
+
+    Raises BadCursor, StorageUnavailable.
+    """
+    args = list[Any]()
+    condition = all_of(args, ("b.user_id =", user_id), ("b.created_at >=", since), ("b.created_at <", until))
+    return await _BANS.page(postgres, page, [condition], args, _past_ban)
 
 
 # End the user's ban now.
@@ -145,3 +177,8 @@ def _ban(row: Row) -> Ban:
         rfc3339_of(created_at),
         None if until is None else rfc3339_of(until),
     )
+
+
+def _past_ban(row: Row) -> PastBan:
+    lifted_at = row["lifted_at"]
+    return PastBan(**msgspec.structs.asdict(_ban(row)), lifted_at=None if lifted_at is None else rfc3339_of(lifted_at))

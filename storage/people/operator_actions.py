@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from domain.ids import PostingKey, UserId
 from domain.instant import rfc3339_of
-from storage.paging import Listing, Page, Paged
+from storage.paging import Listing, Page, Paged, all_of
 from storage.postgres import Connection, PgUUID, Postgres, Row
 
 ActionName: TypeAlias = Literal[
@@ -120,18 +120,16 @@ async def note_action(connection: Connection, action: Action) -> None:
 
 async def list_actions(postgres: Postgres, page: Page, wanted: ActionFilter) -> Paged[KeptAction]:
     """Return a page of actions, newest first. Raises BadCursor, StorageUnavailable."""
-    conditions, args = list[str](), list[Any]()
-    for condition, value in (
+    args = list[Any]()
+    condition = all_of(
+        args,
         ("a.operator_id =", wanted.operator_id),
         ("a.target_id =", wanted.target_id),
         ("a.action =", wanted.action),
         ("a.created_at >=", wanted.since),
         ("a.created_at <", wanted.until),
-    ):
-        if value is not None:
-            args.append(value)
-            conditions.append(f"{condition} ${len(args)}")
-    return await _ACTIONS.page(postgres, page, [" AND ".join(conditions) or "true"], args, _action)
+    )
+    return await _ACTIONS.page(postgres, page, [condition], args, _action)
 
 
 def _action(row: Row) -> KeptAction:

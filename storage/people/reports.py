@@ -3,7 +3,8 @@
 A report has no effect of its own: an operator reads it and may ban the user.
 """
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from domain.ids import RoomId, UserId
 from domain.instant import rfc3339_of
 from domain.refusals import Refusal
-from storage.paging import Listing, Page, Paged
+from storage.paging import Listing, Page, Paged, all_of
 from storage.postgres import Connection, Postgres, Row
 from storage.quotas import lock_user, too_many_in_a_day
 
@@ -95,10 +96,47 @@ async def may_know_room(postgres: Postgres, room_id: RoomId, user_id: UserId) ->
     return row is not None and bool(row[0])
 
 
-async def list_reports(postgres: Postgres, page: Page, *, user_id: UserId | None) -> Paged[Report]:
-    """Return a page of all reports, or of those about one user, newest first. Raises BadCursor, StorageUnavailable."""
-    condition, args = ("true", list[Any]()) if user_id is None else ("r.user_id = $1", [user_id])
+async def list_reports(
+    postgres: Postgres,
+    page: Page,
+    *,
+    user_id: UserId | None = None,
+    reporter_id: UserId | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Paged[Report]:
+    """Return a page of reports about a user, by a reporter, or of all, newest first, from `since` on, before `until`.
+
+    Raises BadCursor, StorageUnavailable.
+    """
+    args = list[Any]()
+    condition = all_of(
+        args,
+        ("r.user_id =", user_id),
+        ("r.reporter_id =", reporter_id),
+        ("r.created_at >=", since),
+        ("r.created_at <", until),
+    )
     return await _REPORTS.page(postgres, page, [condition], args, _report)
+
+
+async def list_reports_of(
+    postgres: Postgres,
+    page: Page,
+    user_id: UserId,
+    side: Literal["about", "by"] | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Paged[Report]:
+    """Return a page of the reports about a user and of those by the user, or of one side, newest first.
+
+    Nobody reports themselves. Raises BadCursor, StorageUnavailable.
+    """
+    args: list[Any] = [user_id]
+    period = all_of(args, ("r.created_at >=", since), ("r.created_at <", until))
+    columns = {"about": "r.user_id", "by": "r.reporter_id"}
+    conditions = [f"{columns[each]} = $1 AND {period}" for each in (columns if side is None else (side,))]
+    return await _REPORTS.page(postgres, page, conditions, args, _report)
 
 
 def _report(row: Row) -> Report:

@@ -1,6 +1,7 @@
 """Rows of streams: creates, opens, stores and reads streams, and reads who may watch them."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, get_args
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from domain.protocol.events import Person
 from domain.refusals import Code, Refusal, quota_reached
 from domain.stream.record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
 from storage.database_errors import StatementRefused
-from storage.paging import Listing, Page, Paged
+from storage.paging import Listing, Page, Paged, all_of
 from storage.postgres import Connection, Postgres, Row
 from storage.quotas import lock_user, too_many_in_a_day
 
@@ -50,11 +51,16 @@ class NewStream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamFilter(msgspec.Struct, frozen=True):
-    """Selects streams by status, type and creator; None matches all."""
+    """Selects streams by status, type, creator and time of announcement; None matches all.
+
+    `since` is inclusive, `until` exclusive.
+    """
 
     status: StreamStatus | None = None
     type: StreamType | None = None
     creator_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class StoredAudience(msgspec.Struct, frozen=True):
@@ -211,13 +217,15 @@ async def find_stream_in(postgres: Postgres, channel: str) -> StoredStream | Non
 async def list_streams(postgres: Postgres, wanted: StreamFilter, page: Page) -> Paged[StoredStream]:
     """Return a page of streams, newest first. Raises BadCursor, StorageUnavailable."""
     args: list[Any] = []
-    more = ""
-    for column, value in (("type", wanted.type), ("creator_id", wanted.creator_id)):
-        if value is not None:
-            args.append(value)
-            more += f" AND s.{column} = ${len(args)}"
+    condition = all_of(
+        args,
+        ("s.type =", wanted.type),
+        ("s.creator_id =", wanted.creator_id),
+        ("s.created_at >=", wanted.since),
+        ("s.created_at <", wanted.until),
+    )
     statuses = get_args(StreamStatus) if wanted.status is None else (wanted.status,)
-    conditions = [f"s.status = '{status}'{more}" for status in statuses]  # one partial index for each status
+    conditions = [f"s.status = '{status}' AND {condition}" for status in statuses]  # each reads its part of the index
     return await STREAMS.page(postgres, page, conditions, args, stored_stream)
 
 

@@ -135,8 +135,16 @@ async def list_tips(
     """
     if room is None:
         return await statement(postgres, user_id, wanted, page)
-    span = await find_range(postgres, user_id, room.since, room.until)
+    span = await find_range(postgres, user_id, _later(room.since, wanted.since), _earlier(room.until, wanted.until))
     return await search(postgres, user_id, msgspec.structs.replace(wanted, room_id=room.room_id), span, page)
+
+
+def _later(one: datetime, other: datetime | None) -> datetime:
+    return one if other is None else max(one, other)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((moment for moment in (one, other) if moment is not None), default=None)
 
 
 class Giver(msgspec.Struct, frozen=True, rename="camel"):

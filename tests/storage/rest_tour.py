@@ -1,10 +1,7 @@
 """Requests to every REST route on the large database: every route once, every list with every filter."""
 
-import time
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import httpx
 import trio
@@ -16,57 +13,16 @@ from server.money.refunds_due import give_back_due
 from server.rest.app import ROUTES
 from storage.ledger.batch import as_uuid
 from storage.ledger.refunds_due import note_refunds_due
-from tests.server.rest.conftest import Caller, Users, client_of, users_of
+from tests.server.rest.conftest import Caller, client_of, users_of
 from tests.storage.ledger_pair import block, make_stream, purchase, ticket, tip
-from tests.storage.old_server import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
+from tests.storage.old_server import EARNER, LONG_CALL, LONG_FAN, STAR, TIPPED
+from tests.storage.tour import PAGES, PERIODS, Query, Tour, queries
+from tests.storage.tour_of_operators import look_at_users
 from tests.support.clients import Phone
-from tests.support.servers import BILLING_SECRET
-from tests.support.stripe_stand_in import StripeStandIn, signature
-
-Query = dict[str, Any]
-
-EARLY, LATE, NEVER = ((FIRST_AT + steps * STEP).isoformat() for steps in (1_000, 90_000, 900_000))
-PERIODS: tuple[Query, ...] = ({}, {"from": EARLY, "to": LATE}, {"from": NEVER})
-PAGES: tuple[Query, ...] = ({}, {"limit": 100, "offset": 10_000}, {"limit": 100, "before": "15000"})
-
+from tests.support.stripe_stand_in import StripeStandIn
 
 ALL = {f"{route.method} {route.path}" for route in ROUTES}
 AUDIT = "GET /api/admin/audit"
-ANSWER_SECONDS_MAX = 120.0  # the audit reads a million postings, on a machine that may be busy
-
-
-class Tour:
-    """Sends requests of users, and announces each route before its request."""
-
-    def __init__(self, web: httpx.AsyncClient, users: Users, trying: Callable[[str], None]) -> None:
-        self._web = web
-        self._trying = trying
-        self.users = users
-        self.tried: set[str] = set()
-
-    async def ask(
-        self, who: Caller | None, name: str, *, body: Any = None, raw: bytes | None = None, **given: Any
-    ) -> httpx.Response:
-        """Request a route by its name; arguments that are not in its path become the query."""
-        self._trying(name)
-        self.tried.add(name)
-        method, path = name.split()
-        query = {key: value for key, value in given.items() if f"{{{key}}}" not in path}
-        headers = {"X-Billing-Secret": BILLING_SECRET, "Idempotency-Key": "the same"}
-        if raw is not None:
-            headers["Stripe-Signature"] = signature(raw, time.time())
-        if who is not None:
-            headers["Authorization"] = f"Bearer {who.token}"
-        place = path.format(**given)
-        answer = await self._web.request(
-            method, place, json=body, content=raw, params=query, headers=headers, timeout=ANSWER_SECONDS_MAX
-        )
-        assert answer.status_code in (200, 201), f"{name} {given}: {answer.text}"
-        return answer
-
-    def old(self, user_id: UUID) -> Caller:
-        """A user of the large database."""
-        return Caller(self._web, user_id)  # type: ignore[arg-type]  # reason: every id of a user is one
 
 
 async def make_tour(context: Context, trying: Callable[[str], None], stripe: StripeStandIn, *, audit: bool) -> set[str]:
@@ -87,6 +43,7 @@ async def make_tour(context: Context, trying: Callable[[str], None], stripe: Str
             await _look_back(tour, tour.old(user_id))
         for user_id in (EARNER, LONG_FAN, STAR):
             await _sum_up(tour, tour.old(user_id))
+        await look_at_users(tour, operator, call_id)
         if audit:
             await tour.ask(operator, AUDIT)
         return tour.tried
@@ -180,7 +137,7 @@ async def _stream(tour: Tour, creator: Caller) -> None:
     await tour.ask(guests[0], "GET /api/tips/leaderboard", channel=stream["channel"])
     await _evict(tour, creator, stream)
     await tour.ask(creator, "POST /api/streams/{streamId}/end", streamId=stream_id)
-    for query in _queries(({}, {"status": "live"}), ({}, {"creatorId": str(creator.user_id)}), PAGES[:2]):
+    for query in queries(({}, {"status": "live"}), ({}, {"creatorId": str(creator.user_id)}), PAGES[:2]):
         await tour.ask(guests[2], "GET /api/streams", **query)
 
 
@@ -226,7 +183,8 @@ async def _buy(tour: Tour, context: Context, stripe: StripeStandIn) -> None:
         purchase = (await tour.ask(buyer, "POST /api/tokens/purchases", body={"packId": "small"})).json()
     for kind in ("checkout.session.expired", "checkout.session.completed"):
         await tour.ask(None, "POST /api/payments/webhook/stripe", raw=stripe.event(purchase, kind))
-    await tour.ask(buyer, "GET /api/tokens/purchases")
+    for query in queries(({}, {"status": "paid"}), PERIODS):
+        await tour.ask(buyer, "GET /api/tokens/purchases", **query)
     await tour.ask(buyer, "GET /api/tokens/purchases/{purchaseId}", purchaseId=purchase["purchaseId"])
     context.payments.open_demo(f"http://127.0.0.1:{context.http_port}")
     purchase = (await tour.ask(other, "POST /api/tokens/purchases", body={"packId": "small"})).json()
@@ -235,11 +193,11 @@ async def _buy(tour: Tour, context: Context, stripe: StripeStandIn) -> None:
 
 
 async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) -> None:
-    for query in _queries(
+    for query in queries(
         ({}, *({"status": each} for each in ("paid", "review", "paid_twice"))), ({}, {"userId": STAR}), PAGES[:2]
     ):
         await tour.ask(operator, "GET /api/admin/purchases", **query)
-    for query in _queries(({}, *({"status": each} for each in ("open", "accepted", "rejected"))), PAGES[:2]):
+    for query in queries(({}, *({"status": each} for each in ("open", "accepted", "rejected"))), PAGES[:2]):
         await tour.ask(operator, "GET /api/admin/payments", **query)
     await tour.ask(operator, "GET /api/admin/payments", purchaseId=STAR)
     purchase = (await tour.ask(tour.users.stranger(), "POST /api/tokens/purchases", body={"packId": "small"})).json()
@@ -253,7 +211,7 @@ async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) 
     operator, decided = await tour.users.operator(), {"action": "credit", "reason": "It was paid after all"}
     await tour.ask(operator, "POST /api/admin/purchases/{purchaseId}/settle", body=decided, purchaseId=paid_for)
     await tour.ask(None, "POST /api/payments/webhook/stripe", raw=stripe.refund(purchase))
-    for query in _queries(({}, *({"status": each} for each in ("open", "expected", "released"))), PAGES[:2]):
+    for query in queries(({}, *({"status": each} for each in ("open", "expected", "released"))), PAGES[:2]):
         await tour.ask(operator, "GET /api/admin/reversals", **query)
     reversal = (await tour.ask(operator, "GET /api/admin/reversals")).json()["items"][0]
     operator, decided = await tour.users.operator(), {"action": "release", "reason": "Cleared up"}
@@ -268,8 +226,9 @@ async def _cash_out(tour: Tour, context: Context, creator: Caller, operator: Cal
     await tour.ask(creator, "GET /api/payouts/terms")
     for _ in range(2):
         payout = (await tour.ask(creator, "POST /api/payouts", body={"tokens": 5})).json()
-    await tour.ask(creator, "GET /api/payouts")
-    for query in _queries(({}, {"status": "requested"}, {"status": "paid"})):
+    for query in queries(({}, {"status": "paid"}), PERIODS):
+        await tour.ask(creator, "GET /api/payouts", **query)
+    for query in queries(({}, {"status": "requested"}, {"status": "paid"})):
         await tour.ask(operator, "GET /api/admin/payouts", **query)
     rejected = {"status": "rejected"}
     await tour.ask(operator, "POST /api/admin/payouts/{payoutId}", body=rejected, payoutId=payout["payoutId"])
@@ -280,7 +239,7 @@ async def _cash_out(tour: Tour, context: Context, creator: Caller, operator: Cal
 async def _keep_safe(tour: Tour, creator: Caller, operator: Caller) -> None:
     about = {"userId": str(EARNER), "reason": "rude"}
     await tour.ask(creator, "POST /api/reports", body=about)
-    for query in _queries(({}, {"userId": EARNER})):
+    for query in queries(({}, {"userId": EARNER})):
         await tour.ask(operator, "GET /api/admin/reports", **query)
     token = (await tour.ask(creator, "POST /api/overlay-tokens", body={"name": "scene"})).json()
     await tour.ask(creator, "GET /api/overlay-tokens")
@@ -290,10 +249,10 @@ async def _keep_safe(tour: Tour, creator: Caller, operator: Caller) -> None:
     await tour.ask(operator, "GET /api/admin/bans")
     await tour.ask(operator, "DELETE /api/admin/bans/{userId}", userId=banned.user_id)
     await tour.ask(operator, "GET /api/admin/overview", days=92)
-    for query in _queries(({}, *({"status": each} for each in ("open", "repaid", "written_off"))), PAGES[:2]):
+    for query in queries(({}, *({"status": each} for each in ("open", "repaid", "written_off"))), PAGES[:2]):
         await tour.ask(operator, "GET /api/admin/debts", **query)
     await tour.ask(operator, "GET /api/admin/debts", userId=creator.user_id)
-    for query in _queries(({}, {"action": "refund"}, {"operatorId": operator.user_id}), PERIODS, PAGES[:2]):
+    for query in queries(({}, {"action": "refund"}, {"operatorId": operator.user_id}), PERIODS, PAGES[:2]):
         await tour.ask(operator, "GET /api/admin/actions", **query)
 
 
@@ -304,15 +263,15 @@ def _wait_for_block(phone: Phone) -> None:
 async def _look_back(tour: Tour, who: Caller) -> None:
     kinds: tuple[Query, ...] = ({}, {"kind": "block"}, {"kind": "tip"}, {"kind": "refund"})
     roles: tuple[Query, ...] = ({}, {"role": "fan"}, {"role": "creator"})
-    for query in _queries(kinds, PERIODS, PAGES):
+    for query in queries(kinds, PERIODS, PAGES):
         await tour.ask(who, "GET /api/wallet/ledger", **query)
-    for query in _queries(({}, {"role": "received"}), PAGES):
+    for query in queries(({}, {"role": "received"}), PERIODS, PAGES):
         await tour.ask(who, "GET /api/tips", **query)
-    for query in _queries(PERIODS):
+    for query in queries(PERIODS):
         await tour.ask(who, "GET /api/tips/leaderboard", creatorId=who.user_id, **query)
-    for query in _queries(({}, {"callId": LONG_CALL}), roles, PERIODS, PAGES):
+    for query in queries(({}, {"callId": LONG_CALL}), roles, PERIODS, PAGES):
         await tour.ask(who, "GET /api/billing/history", **query)
-    for query in _queries(({}, {"status": "active"}), roles, PERIODS, PAGES[:2]):
+    for query in queries(({}, {"status": "active"}), roles, PERIODS, PAGES[:2]):
         await tour.ask(who, "GET /api/calls/history", **query)
     first = await tour.ask(who, "GET /api/calls/history", limit=1)
     if "next" in first.links:
@@ -320,11 +279,6 @@ async def _look_back(tour: Tour, who: Caller) -> None:
 
 
 async def _sum_up(tour: Tour, who: Caller) -> None:
-    for query in _queries(PERIODS):
+    for query in queries(PERIODS):
         for name in ("GET /api/calls/stats", "GET /api/billing/stats"):
             await tour.ask(who, name, **query)
-
-
-def _queries(*filters: tuple[Query, ...]) -> Iterator[Query]:
-    for chosen in product(*filters):
-        yield {name: value for part in chosen for name, value in part.items()}

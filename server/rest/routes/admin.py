@@ -15,7 +15,7 @@ from domain.refusals import KEY_IN_USE, Code, Refusal, insufficient_tokens
 from domain.stream.record import StreamView
 from domain.text import clean
 from server.ids import new_uuid
-from server.rest.query import Listed, Paging
+from server.rest.query import Listed, OperatorPaging, page_of
 from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
@@ -24,7 +24,7 @@ from server.rest.strict_json import FieldError
 from server.rooms.room import LiveRoom
 from storage.idempotency import FirstUse, find_first_use
 from storage.ledger.audit import audit
-from storage.paging import BadCursor, Paged
+from storage.paging import Paged
 from storage.people.users import find_user
 
 routes = Routes("/api/admin")
@@ -131,13 +131,11 @@ async def show_audit(request: Request) -> AuditResult | Refusal:
 
 
 @routes.get("/rooms", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_rooms(request: Request, query: Paging) -> Listed[RoomCard]:
+async def list_rooms(request: Request, query: OperatorPaging) -> Listed[RoomCard]:
     """The live rooms of this server, newest first. Other servers on the same database list their own."""
-    rooms = sorted(request.context.registry, key=lambda room: room.id, reverse=True)
-    rest = [room for room in rooms if query.before is None or room.id < _room_id(query.before)][query.offset :]
-    shown = rest[: query.limit]
-    following = str(shown[-1].id) if len(rest) > query.limit else None
-    return request.listed(Paged([_card(room) for room in shown], len(rooms), False, following), query)
+    await request.note_read()
+    found = page_of(request.context.registry, query, lambda room: room.id)
+    return request.listed(Paged([_card(room) for room in found.items], *found[1:]), query)
 
 
 def _posting(key: PostingKey, body: CreditWanted, reason: str, operator_id: UserId) -> Posting:
@@ -180,14 +178,6 @@ def _card(room: LiveRoom) -> RoomCard:
         return RoomCard(room.id, "stream", room.channel, stream=None if room.stream is None else room.stream.view())
     call = room.call
     return RoomCard(room.id, "call", room.channel, None if call is None else call.view(room.clock.now()))
-
-
-def _room_id(before: str) -> UUID:
-    """Return the room id in a cursor. Raises BadCursor."""
-    try:
-        return UUID(before)
-    except ValueError:
-        raise BadCursor from None
 
 
 _one_audit = trio.Lock()  # an audit reads the whole journal

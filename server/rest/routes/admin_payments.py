@@ -10,7 +10,7 @@ import msgspec
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from server.rest.decision import settlement_of
-from server.rest.query import Listed, Paging
+from server.rest.query import Listed, OperatorPeriodPaging
 from server.rest.request import Request
 from server.rest.responses import invalid, time_text
 from server.rest.route import Needs, Routes
@@ -18,7 +18,7 @@ from server.rest.routes.tokens import PurchaseCard, card_of
 from server.rest.strict_json import FieldError
 from storage.market.payment_settlements import Settled, Settlement, settle_payment, settle_purchase
 from storage.market.payments import Payment, find_payment, list_payments
-from storage.market.purchases import Purchase, find_purchase, list_all_purchases
+from storage.market.purchases import Purchase, PurchaseFilter, find_purchase, list_purchases
 from storage.paging import Paged
 
 WALLET_FULL = invalid(FieldError("action", "cannot be carried out: the wallet cannot hold the tokens"))
@@ -26,15 +26,20 @@ WALLET_FULL = invalid(FieldError("action", "cannot be carried out: the wallet ca
 routes = Routes("/api/admin")
 
 
-class PurchasesQuery(Paging, frozen=True, rename="camel"):
-    """A filter of purchases; `paid_twice` are those with a second paid checkout."""
+class UserPurchasesQuery(OperatorPeriodPaging, frozen=True, rename="camel"):
+    """A filter of purchases by status and time of creation; `paid_twice` are those with a second paid checkout."""
 
     status: Literal["pending", "paid", "failed", "expired", "review", "paid_twice"] | None = None
+
+
+class PurchasesQuery(UserPurchasesQuery, frozen=True, rename="camel"):
+    """A filter of the purchases of all users, or of one."""
+
     user_id: UserId | None = None
 
 
-class PaymentsQuery(Paging, frozen=True, rename="camel"):
-    """A filter of payments; `open` ones wait for an operator."""
+class PaymentsQuery(OperatorPeriodPaging, frozen=True, rename="camel"):
+    """A filter of payments by purchase, status and time of the report; `open` ones wait for an operator."""
 
     status: Literal["accepted", "open", "rejected"] | None = None
     purchase_id: UUID | None = None
@@ -97,16 +102,29 @@ class PaymentSettlementWanted(SettlementWanted, frozen=True, rename="camel"):
 
 @routes.get("/purchases", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_purchases_of_all(request: Request, query: PurchasesQuery) -> Listed[PurchaseOfUser]:
-    """The purchases of all users, newest first."""
-    found = await list_all_purchases(request.context.postgres, query.page, status=query.status, user_id=query.user_id)
+    """The purchases of all users, or of one, newest first."""
+    await request.note_read(query.user_id)
+    return await purchases_of(request, query.user_id, query)
+
+
+async def purchases_of(request: Request, user_id: UserId | None, query: UserPurchasesQuery) -> Listed[PurchaseOfUser]:
+    """Return a page of one user's purchases, or of all users'. Raises BadCursor, StorageUnavailable."""
+    wanted = PurchaseFilter(user_id, query.status, query.since, query.until)
+    found = await list_purchases(request.context.postgres, query.page, wanted)
     return request.listed(Paged([_purchase_card(purchase) for purchase in found.items], *found[1:]), query)
 
 
 @routes.get("/payments", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_reported_payments(request: Request, query: PaymentsQuery) -> Listed[PaymentCard]:
     """The payments that providers reported, credited or not, newest first."""
+    await request.note_read()
     found = await list_payments(
-        request.context.postgres, query.page, status=query.status, purchase_id=query.purchase_id
+        request.context.postgres,
+        query.page,
+        status=query.status,
+        purchase_id=query.purchase_id,
+        since=query.since,
+        until=query.until,
     )
     return request.listed(Paged([_payment_card(payment) for payment in found.items], *found[1:]), query)
 

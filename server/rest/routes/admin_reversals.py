@@ -9,7 +9,7 @@ import msgspec
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from server.rest.decision import settlement_of
-from server.rest.query import Listed, Paging
+from server.rest.query import Listed, OperatorPeriodPaging
 from server.rest.request import Request
 from server.rest.responses import time_text
 from server.rest.route import Needs, Routes
@@ -20,7 +20,7 @@ from storage.paging import Paged
 routes = Routes("/api/admin/reversals")
 
 
-class ReversalsQuery(Paging, frozen=True, rename="camel"):
+class ReversalsQuery(OperatorPeriodPaging, frozen=True, rename="camel"):
     """A filter of reversals; `open` ones wait for an operator, `expected` ones reverse uncredited payments."""
 
     status: Literal["open", "expected", "released"] | None = None
@@ -63,7 +63,10 @@ class ReleaseWanted(msgspec.Struct, frozen=True, rename="camel"):
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_reported_reversals(request: Request, query: ReversalsQuery) -> Listed[ReversalCard]:
     """The refunds and chargebacks that providers reported, newest first."""
-    found = await list_reversals(request.context.postgres, query.page, status=query.status)
+    await request.note_read()
+    found = await list_reversals(
+        request.context.postgres, query.page, status=query.status, since=query.since, until=query.until
+    )
     return request.listed(Paged([_card(reversal) for reversal in found.items], *found[1:]), query)
 
 

@@ -9,7 +9,7 @@ from domain.instant import from_datetime
 from domain.refusals import Code, Refusal
 from domain.text import clean
 from server.ids import new_uuid
-from server.rest.query import Listed, Moment, Paging
+from server.rest.query import Listed, Moment, OperatorPeriodPaging
 from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
@@ -68,6 +68,8 @@ async def lift(request: Request, user_id: UserId) -> BanLifted:
 
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_standing(request: Request, query: Paging) -> Listed[Ban]:
-    """The bans in force, newest first."""
-    return request.listed(await list_bans(request.context.postgres, query.page), query)
+async def list_standing(request: Request, query: OperatorPeriodPaging) -> Listed[Ban]:
+    """The bans in force, newest first; the period refers to when they were imposed."""
+    await request.note_read()
+    found = await list_bans(request.context.postgres, query.page, since=query.since, until=query.until)
+    return request.listed(found, query)

@@ -16,7 +16,7 @@ from domain.protocol.commands import CallEnd, CallPause, CallResume
 from domain.refusals import Code, Refusal, room_starting
 from domain.stream.record import StreamView
 from server.rest.periods import DayPeriod, range_of
-from server.rest.query import Listed, PeriodPaging
+from server.rest.query import Listed, Paging, PeriodPaging
 from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
@@ -158,6 +158,11 @@ async def list_blocks(request: Request, query: BlocksQuery) -> Listed[BilledBloc
 
     `callId` and `streamId` exclude each other. The period refers to the time at which a block was charged.
     """
+    return await blocks_of(request, request.user_id, query)
+
+
+async def blocks_of(request: Request, user_id: UserId, query: BlocksQuery) -> Listed[BilledBlock] | Refusal:
+    """Return a page of one user's blocks. Refuses two rooms at once. Raises BadCursor, StorageUnavailable."""
     if query.call_id is not None and query.stream_id is not None:
         return invalid(FieldError("streamId", "cannot be given together with callId"))
     wanted = EntryFilter(
@@ -167,11 +172,16 @@ async def list_blocks(request: Request, query: BlocksQuery) -> Listed[BilledBloc
         room_id=query.call_id or query.stream_id,
         side=None if query.role is None else _SIDES[query.role],
     )
-    read = statement if wanted.room_id is None else list_block_entries
     if await _is_other_kind(request, query):
         return request.listed(Paged([], 0, False, None), query)
-    found = await read(request.context.postgres, request.user_id, wanted, query.page)
-    blocks = await _billed_blocks(request, found.items)
+    return await block_page(request, user_id, wanted, query)
+
+
+async def block_page(request: Request, user_id: UserId, wanted: EntryFilter, query: Paging) -> Listed[BilledBlock]:
+    """Return a page of the blocks of one wallet that a filter selects. Raises BadCursor, StorageUnavailable."""
+    read = statement if wanted.room_id is None else list_block_entries
+    found = await read(request.context.postgres, user_id, wanted, query.page)
+    blocks = await _billed_blocks(request, user_id, found.items)
     return request.listed(Paged(blocks, *found[1:]), query)
 
 
@@ -249,9 +259,9 @@ def _seconds_left(request: Request, view: CallView) -> float | None:
     return None if left is None else seconds(left)
 
 
-async def _billed_blocks(request: Request, entries: Sequence[Entry]) -> list[BilledBlock]:
+async def _billed_blocks(request: Request, user_id: UserId, entries: Sequence[Entry]) -> list[BilledBlock]:
     """Complete entries of blocks by their refunds and the kinds of their rooms, each read by one query for all."""
-    keys = {entry.n: _key(request.user_id, entry) for entry in entries}
+    keys = {entry.n: _key(user_id, entry) for entry in entries}
     refunds = await find_refunded_tokens(request.context.postgres, list(keys.values()))
     streams = await find_streams_among(request.context.postgres, {entry.room_id for entry in entries if entry.room_id})
     return [

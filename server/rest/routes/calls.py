@@ -138,8 +138,13 @@ async def cancel_call(request: Request, call_id: CallId) -> CallAnswer | Refusal
 @routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
 async def list_history(request: Request, query: HistoryQuery) -> Listed[CallView]:
     """The caller's calls, newest first, also those that were never answered."""
+    return await calls_of(request, request.user_id, query)
+
+
+async def calls_of(request: Request, user_id: UserId, query: HistoryQuery) -> Listed[CallView]:
+    """Return a page of one user's calls. Raises BadCursor, StorageUnavailable."""
     wanted = CallFilter(query.role, query.status, query.since, query.until)
-    return request.listed(await list_calls(request.context.postgres, request.user_id, wanted, query.page), query)
+    return request.listed(await list_calls(request.context.postgres, user_id, wanted, query.page), query)
 
 
 @routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))

@@ -2,7 +2,7 @@
 
 from domain.ids import UserId
 from domain.refusals import Code
-from server.rest.query import Listed, Paging
+from server.rest.query import Listed, OperatorPeriodPaging
 from server.rest.request import Request
 from server.rest.route import Needs, Routes
 from storage.ledger.debts import Debt, DebtStatus, list_debts
@@ -10,8 +10,8 @@ from storage.ledger.debts import Debt, DebtStatus, list_debts
 routes = Routes("/api/admin/debts")
 
 
-class DebtsQuery(Paging, frozen=True, rename="camel"):
-    """A filter of debts by their status and their debtor."""
+class DebtsQuery(OperatorPeriodPaging, frozen=True, rename="camel"):
+    """A filter of debts by their status, their debtor and the time of the advance."""
 
     status: DebtStatus | None = None
     user_id: UserId | None = None
@@ -20,5 +20,13 @@ class DebtsQuery(Paging, frozen=True, rename="camel"):
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_all_debts(request: Request, query: DebtsQuery) -> Listed[Debt]:
     """Refunds that their payees could not cover, newest first. The payee's next earnings repay them."""
-    found = await list_debts(request.context.postgres, query.page, status=query.status, user_id=query.user_id)
+    await request.note_read(query.user_id)
+    found = await list_debts(
+        request.context.postgres,
+        query.page,
+        status=query.status,
+        user_id=query.user_id,
+        since=query.since,
+        until=query.until,
+    )
     return request.listed(found, query)

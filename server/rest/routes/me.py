@@ -29,5 +29,5 @@ class Me(msgspec.Struct, frozen=True, rename="camel"):
 @routes.get()
 async def show_me(request: Request) -> Me:
     """The user of the token, and their wallet. The first request of a new user creates both."""
-    user, wallet = await read_account(request)
+    user, wallet = await read_account(request, request.user_id)
     return Me(UserCard(user.user_id, user.display_name, user.is_creator, request.is_operator), wallet)

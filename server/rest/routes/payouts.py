@@ -11,7 +11,7 @@ from domain.ids import UserId
 from domain.refusals import FROZEN, Code, Refusal
 from domain.text import clean
 from server.money.payouts import Payouts
-from server.rest.query import Listed, Paging
+from server.rest.query import Listed, OperatorLimit, PeriodPaging
 from server.rest.request import Request
 from server.rest.responses import time_text
 from server.rest.route import Needs, Routes
@@ -82,10 +82,22 @@ class PayoutSettled(msgspec.Struct, frozen=True, rename="camel"):
     amount_cents: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | None = None
 
 
-class StatusPaging(Paging, frozen=True, rename="camel"):
-    """A filter of payouts."""
+class PayoutsQuery(PeriodPaging, frozen=True, rename="camel"):
+    """A filter of payouts by status and the time at which they were requested."""
 
     status: Literal["requested", "paid", "rejected", "cancelled"] | None = None
+
+
+class UserPayoutsQuery(PayoutsQuery, frozen=True, rename="camel"):
+    """A filter of one creator's payouts, for operators."""
+
+    limit: OperatorLimit = 20
+
+
+class AllPayoutsQuery(UserPayoutsQuery, frozen=True, rename="camel"):
+    """A filter of the payouts of all creators, or of one."""
+
+    user_id: UserId | None = None
 
 
 @routes.post(
@@ -115,9 +127,21 @@ async def cash_out(request: Request, body: PayoutWanted) -> PayoutBooked | Refus
 
 
 @routes.get("/payouts", refuses=(Code.VALIDATION_FAILED,))
-async def list_own(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
+async def list_own(request: Request, query: PayoutsQuery) -> Listed[PayoutCard]:
     """The caller's payouts, newest first."""
-    found = await list_payouts(request.context.postgres, query.page, creator_id=request.user_id, status=query.status)
+    return await payouts_of(request, request.user_id, query)
+
+
+async def payouts_of(request: Request, creator_id: UserId | None, query: PayoutsQuery) -> Listed[PayoutCard]:
+    """Return a page of one creator's payouts, or of all creators'. Raises BadCursor, StorageUnavailable."""
+    found = await list_payouts(
+        request.context.postgres,
+        query.page,
+        creator_id=creator_id,
+        status=query.status,
+        since=query.since,
+        until=query.until,
+    )
     return request.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
 
 
@@ -132,10 +156,10 @@ async def show_terms(request: Request) -> PayoutTerms:
 
 
 @routes.get("/admin/payouts", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_all(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
-    """The payouts of all creators, newest first."""
-    found = await list_payouts(request.context.postgres, query.page, status=query.status)
-    return request.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
+async def list_all(request: Request, query: AllPayoutsQuery) -> Listed[PayoutCard]:
+    """The payouts of all creators, or of one, newest first."""
+    await request.note_read(query.user_id)
+    return await payouts_of(request, query.user_id, query)
 
 
 @routes.post(

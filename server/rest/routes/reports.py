@@ -8,7 +8,7 @@ from domain.ids import RoomId, UserId
 from domain.refusals import Code, Refusal
 from domain.text import clean
 from server.ids import new_uuid
-from server.rest.query import Listed, Paging
+from server.rest.query import Listed, OperatorPeriodPaging
 from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
@@ -27,10 +27,11 @@ class ReportWanted(msgspec.Struct, frozen=True, rename="camel"):
     room_id: RoomId | None = None
 
 
-class ReportQuery(Paging, frozen=True, rename="camel"):
-    """A filter of reports by the reported user."""
+class ReportQuery(OperatorPeriodPaging, frozen=True, rename="camel"):
+    """A filter of reports by the reported user, the reporter and time."""
 
     user_id: UserId | None = None
+    reporter_id: UserId | None = None
 
 
 @routes.post("/reports", status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND))
@@ -62,4 +63,13 @@ async def report(request: Request, body: ReportWanted) -> Report | Refusal:
 @routes.get("/admin/reports", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_all(request: Request, query: ReportQuery) -> Listed[Report]:
     """The reports about all users or about one, newest first."""
-    return request.listed(await list_reports(request.context.postgres, query.page, user_id=query.user_id), query)
+    await request.note_read(*{query.user_id, query.reporter_id} - {None})
+    found = await list_reports(
+        request.context.postgres,
+        query.page,
+        user_id=query.user_id,
+        reporter_id=query.reporter_id,
+        since=query.since,
+        until=query.until,
+    )
+    return request.listed(found, query)

@@ -96,16 +96,20 @@ async def announce(request: Request, body: StreamWanted) -> StreamAnswer | Refus
 @routes.get(needs=Needs.ONLOOKER, refuses=(Code.VALIDATION_FAILED,))
 async def list_views(request: Request, query: StreamsQuery) -> Listed[StreamView]:
     """Streams, newest first. An overlay token may list them too, to find the room of its creator's live stream."""
-    wanted = StreamFilter(query.status, query.type, query.creator_id)
+    return await streams_of(request, StreamFilter(query.status, query.type, query.creator_id), query)
+
+
+async def streams_of(request: Request, wanted: StreamFilter, query: Paging) -> Listed[StreamView]:
+    """Return a page of the streams that a filter selects. Raises BadCursor, StorageUnavailable."""
     found = await list_streams(request.context.postgres, wanted, query.page)
-    return request.listed(Paged([_view(request, stored) for stored in found.items], *found[1:]), query)
+    return request.listed(Paged([view_of(request, stored) for stored in found.items], *found[1:]), query)
 
 
 @routes.get("/{streamId}", needs=Needs.ONLOOKER, refuses=(Code.NOT_FOUND,))
 async def show_stream(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
     """The present state of a stream, for everybody with a token."""
     stored = await find_stream(request.context.postgres, stream_id)
-    return NO_SUCH_STREAM if stored is None else StreamAnswer(_view(request, stored))
+    return NO_SUCH_STREAM if stored is None else StreamAnswer(view_of(request, stored))
 
 
 @routes.get("/{streamId}/access", refuses=(Code.NOT_FOUND,))
@@ -253,7 +257,7 @@ async def _open(request: Request, stream_id: RoomId) -> Refusal | None:
     return None
 
 
-def _view(request: Request, stored: StoredStream) -> StreamView:
+def view_of(request: Request, stored: StoredStream) -> StreamView:
     """Return the view of the live room if it runs on this server, else the stored one."""
     room = request.context.registry.find(stored.facts.id)
     return stored.view if room is None or room.stream is None else room.stream.view()

@@ -18,7 +18,7 @@ from server.broadcast.replies import WaitingReply
 from server.ids import is_channel, new_uuid
 from server.money.tips import Tipped, recall
 from server.rest.periods import whole_days
-from server.rest.query import Listed, Moment, Paging
+from server.rest.query import Listed, Moment, PeriodPaging
 from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
@@ -92,8 +92,8 @@ class PastTip(msgspec.Struct, frozen=True, rename="camel"):
     at: str
 
 
-class TipsQuery(Paging, frozen=True, rename="camel"):
-    """A filter of tips by direction and room."""
+class TipsQuery(PeriodPaging, frozen=True, rename="camel"):
+    """A filter of tips by direction, room and the time at which they were booked."""
 
     role: Literal["sent", "received"] | None = None
     stream_id: UUID | None = None
@@ -155,6 +155,11 @@ async def send_tip(request: Request, body: TipWanted) -> TipAnswer | Refusal:
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
 async def list_past(request: Request, query: TipsQuery) -> Listed[PastTip] | Refusal:
     """The tips that the caller sent and received, newest first."""
+    return await tips_of(request, request.user_id, query)
+
+
+async def tips_of(request: Request, user_id: UserId, query: TipsQuery) -> Listed[PastTip] | Refusal:
+    """Return a page of one user's tips. Refuses two rooms at once. Raises BadCursor, StorageUnavailable."""
     if query.stream_id is not None and query.call_id is not None:
         return invalid(FieldError("streamId", "cannot be given together with callId"))
     room_id, room = query.stream_id or query.call_id, None
@@ -163,8 +168,9 @@ async def list_past(request: Request, query: TipsQuery) -> Listed[PastTip] | Ref
         room = await find_room_span(request.context.postgres, room_id, None)
         if room is None:
             return request.listed(Paged[PastTip]([], 0, False, None), query)
-    wanted = EntryFilter(kind=Kind.TIP, side=None if query.role is None else _SIDES[query.role])
-    found = await list_tips(request.context.postgres, request.user_id, wanted, room, query.page)
+    side = None if query.role is None else _SIDES[query.role]
+    wanted = EntryFilter(kind=Kind.TIP, since=query.since, until=query.until, side=side)
+    found = await list_tips(request.context.postgres, user_id, wanted, room, query.page)
     return request.listed(Paged([_past_tip(entry) for entry in found.items], *found[1:]), query)
 
 

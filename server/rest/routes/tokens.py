@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -12,13 +12,14 @@ from domain.refusals import Code, Refusal
 from server.config.packs import Pack
 from server.ids import new_uuid
 from server.money.payments.provider import ProviderUnavailable
-from server.rest.query import Listed, Paging
+from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Request
 from server.rest.responses import time_text
 from server.rest.route import Needs, Routes
 from storage.market.purchases import (
     NewPurchase,
     Purchase,
+    PurchaseFilter,
     find_purchase,
     find_purchase_by_key,
     list_purchases,
@@ -73,6 +74,12 @@ class PurchaseCard(msgspec.Struct, frozen=True, rename="camel"):
     paid_at: str | None
 
 
+class OwnPurchasesQuery(PeriodPaging, frozen=True, rename="camel"):
+    """A filter of purchases by status and the time at which they were begun."""
+
+    status: Literal["pending", "paid", "failed", "expired", "review"] | None = None
+
+
 @routes.get("/packs", needs=Needs.ANYONE)
 async def list_packs(request: Request) -> Packs:
     """The packs on offer and their prices."""
@@ -103,9 +110,10 @@ async def buy(request: Request, body: PurchaseWanted) -> PurchaseCard | Refusal:
 
 
 @routes.get("/purchases", refuses=(Code.VALIDATION_FAILED,))
-async def list_own(request: Request, query: Paging) -> Listed[PurchaseCard]:
+async def list_own(request: Request, query: OwnPurchasesQuery) -> Listed[PurchaseCard]:
     """The caller's purchases, newest first."""
-    found = await list_purchases(request.context.postgres, request.user_id, query.page)
+    wanted = PurchaseFilter(request.user_id, query.status, query.since, query.until)
+    found = await list_purchases(request.context.postgres, query.page, wanted)
     return request.listed(Paged([card_of(purchase) for purchase in found.items], *found[1:]), query)
 
 

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from domain.amounts import MAX_BALANCE_TOKENS
 from domain.billing.posting import Kind
+from domain.ids import UserId
 from domain.instant import next_day, rfc3339
 from domain.refusals import Code
 from server.rest.query import Listed, PeriodPaging
@@ -79,7 +80,7 @@ class LedgerQuery(PeriodPaging, frozen=True, rename="camel"):
 @routes.get()
 async def show_wallet(request: Request) -> WalletCard:
     """The caller's balance and its parts, lifetime sums and limits."""
-    _, card = await read_account(request)
+    _, card = await read_account(request, request.user_id)
     return card
 
 
@@ -90,24 +91,29 @@ async def change_limits(request: Request, body: LimitsWanted) -> Limits:
     Payments beyond it are refused with SPEND_LIMIT, and a call ends with `budget_reached`.
     """
     await set_spend_limit(request.context.postgres, request.user_id, body.daily_spend_limit)
-    return await _limits(request)
+    return await _limits(request, request.user_id)
 
 
 @routes.get("/ledger", refuses=(Code.VALIDATION_FAILED,))
 async def list_entries(request: Request, query: LedgerQuery) -> Listed[Entry]:
     """Every entry with the balance after it, in booking order, newest first."""
+    return await entries_of(request, request.user_id, query)
+
+
+async def entries_of(request: Request, user_id: UserId, query: LedgerQuery) -> Listed[Entry]:
+    """Return a page of one user's entries. Raises BadCursor, StorageUnavailable."""
     kind = None if query.kind is None else Kind[query.kind.upper()]
     wanted = EntryFilter(kind=kind, since=query.since, until=query.until)
-    return request.listed(await statement(request.context.postgres, request.user_id, wanted, query.page), query)
+    return request.listed(await statement(request.context.postgres, user_id, wanted, query.page), query)
 
 
-async def read_account(request: Request) -> tuple[User, WalletCard]:
-    """Read the caller and the caller's wallet. Raises StorageUnavailable."""
+async def read_account(request: Request, user_id: UserId) -> tuple[User, WalletCard]:
+    """Read a user who exists, and their wallet. Raises StorageUnavailable."""
     context = request.context
-    account = await find_account(context.postgres, request.user_id, context.settings.payouts.holding_days)
-    assert account is not None, "authentication creates the user, and a trigger gives every user a wallet"
+    account = await find_account(context.postgres, user_id, context.settings.payouts.holding_days)
+    assert account is not None, "a trigger gives every user a wallet"
     user, wallet, cashable = account
-    limits = await _limits(request) if wallet.limited else Limits()
+    limits = await _limits(request, user_id) if wallet.limited else Limits()
     card = WalletCard(
         wallet.balance,
         wallet.promotional,
@@ -122,9 +128,9 @@ async def read_account(request: Request) -> tuple[User, WalletCard]:
     return user, card
 
 
-async def _limits(request: Request) -> Limits:
-    """Read the caller's spend limit, and how much of it is spent today."""
-    limit = await find_spend_limit(request.context.postgres, request.user_id)
+async def _limits(request: Request, user_id: UserId) -> Limits:
+    """Read a user's spend limit, and how much of it is spent today."""
+    limit = await find_spend_limit(request.context.postgres, user_id)
     if limit is None:
         return Limits()
     coming = UNSET if limit.next is None else ComingLimit(limit.next.tokens, rfc3339(limit.next.at))

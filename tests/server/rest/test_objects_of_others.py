@@ -53,6 +53,21 @@ BY_PATH = {
     "POST /api/admin/purchases/{purchaseId}/settle": Seen("purchase", Code.FORBIDDEN),
     "DELETE /api/overlay-tokens/{tokenId}": Seen("overlay", Code.NOT_FOUND),
     "DELETE /api/admin/bans/{userId}": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/wallet": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/sessions": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/ledger": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/blocks": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/tips": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/calls": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/streams": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/purchases": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/payouts": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/reports": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/users/{userId}/bans": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/calls/{callId}": Seen("call", Code.FORBIDDEN),
+    "GET /api/admin/streams/{streamId}": Seen("stream", Code.FORBIDDEN),
+    "GET /api/admin/streams/{streamId}/blocks": Seen("stream", Code.FORBIDDEN),
 }
 # Lists of one's own that can be narrowed to an object: filtered by another user's object they are empty.
 BY_QUERY = {
