@@ -97,7 +97,7 @@ async def serve_http(context: Context, listening: ListeningSockets) -> None:
     Cancellation is delayed until those requests end, at most GRACE_SECONDS of the connections module. Background tasks
     that still run then are cancelled.
     """
-    openapi_json(ROUTES)  # built before serving: it blocks the event loop for 0.1 s
+    openapi_json(ROUTES)  # built before serving: it blocks the event loop for some 0.3 s
     if context.secrets.billing_webhook_secret is None:
         log.warning("billing_webhook.closed", reason="BILLING_WEBHOOK_SECRET is not set, so every sweep is refused")
     closing = trio.Event()

@@ -4,24 +4,15 @@ The page is made of the documents alone, so it cannot differ from them. It has n
 allows only its own style sheet, by its hash.
 """
 
-import re
-from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
-from hashlib import sha256
 from html import escape
-from importlib.resources import files
-from typing import Any
 
 import msgspec
 
 from server.documents.describe import Json
+from server.rest.openapi.page_parts import example, folded, opening, prose, table, words
 
-STYLE = (files("server.rest.openapi") / "docs.css").read_text()
-POLICY = (
-    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 AUDIENCES = {"command": "Commands", "answer": "Answers", "sequenced": "Events of a room", "private": "Private events"}
 
 
@@ -36,15 +27,13 @@ def docs_page(openapi: bytes, asyncapi: bytes) -> bytes:
 
 def _page(http: Json, ws: Json) -> Iterator[str]:
     info = http["info"]
-    title = escape(f"{info['title']} {info['version']}")
-    yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<style>{STYLE}</style></head><body><header><h1>{title}</h1>"
+    yield opening(f"{info['title']} {info['version']}")
+    yield '<p><a href="/api/docs/quickstart">Quick start</a>: a call, a tip, a ticket and a reconnect.</p>'
     yield '<p class="quiet">As documents for programs: <a href="/api/openapi.json">OpenAPI</a> for HTTP, '
     yield '<a href="/api/asyncapi.json">AsyncAPI</a> for the websocket.</p></header><nav>'
     tags = [tag["name"] for tag in http["tags"]]
     yield from (f'<a href="#{name}">{name}</a>' for name in [*tags, "shapes", "websocket"])
-    yield f"</nav><main>{_prose(info['description'])}"
+    yield f"</nav><main>{prose(info['description'])}"
     for tag in http["tags"]:
         yield from _tag_section(http, tag)
     yield '<h2 id="shapes">Shapes</h2>'
@@ -58,7 +47,7 @@ def _page(http: Json, ws: Json) -> Iterator[str]:
 
 def _tag_section(http: Json, tag: Json) -> Iterator[str]:
     """The section of one tag, which is one module of routes."""
-    yield f'<h2 id="{tag["name"]}">{tag["name"]}</h2>{_prose(tag["description"])}'
+    yield f'<h2 id="{tag["name"]}">{tag["name"]}</h2>{prose(tag["description"])}'
     for path, methods in http["paths"].items():
         for method, operation in methods.items():
             if tag["name"] in operation["tags"]:
@@ -67,14 +56,14 @@ def _tag_section(http: Json, tag: Json) -> Iterator[str]:
 
 def _operation(http: Json, method: str, path: str, operation: Json) -> str:
     place = f"<s>{escape(path)}</s>" if operation.get("deprecated") else escape(path)
-    return _folded(
+    return folded(
         operation["operationId"],
-        f'<b class="method">{method.upper()}</b> <code>{place}</code> <span>{_words(operation["summary"])}</span>',
-        _prose(operation["description"] if operation["description"] != operation["summary"] else ""),
+        f'<b class="method">{method.upper()}</b> <code>{place}</code> <span>{words(operation["summary"])}</span>',
+        prose(operation["description"] if operation["description"] != operation["summary"] else ""),
         f'<p class="quiet">{_authentication(operation["security"])}</p>',
-        _table("Parameters", (_parameter(http, each) for each in operation["parameters"])),
-        _table("Body", _contents(operation.get("requestBody", {}))),
-        _table("Answers", (_answer(http, *each) for each in operation["responses"].items())),
+        table("Parameters", (_parameter(http, each) for each in operation["parameters"])),
+        table("Body", _contents(operation.get("requestBody", {}))),
+        table("Answers", (_answer(http, *each) for each in operation["responses"].items())),
     )
 
 
@@ -108,13 +97,13 @@ def _contents(holder: Json) -> Iterator[tuple[str, str]]:
 
 
 def _content(content: Json) -> str:
-    return _type(content["schema"], "http") + (_example(content["example"]) if "example" in content else "")
+    return _type(content["schema"], "http") + (example(content["example"]) if "example" in content else "")
 
 
 def _answer(http: Json, status: str, answer: Json) -> tuple[str, str]:
     answer = _resolved(http, answer)
     shapes = " ".join(map(_content, answer["content"].values()))
-    return status, _words(answer["description"]) + ("" if int(status) >= 400 else f" {shapes}")
+    return status, words(answer["description"]) + ("" if int(status) >= 400 else f" {shapes}")
 
 
 def _resolved(document: Json, value: Json) -> Json:
@@ -130,9 +119,9 @@ def _resolved(document: Json, value: Json) -> Json:
 
 def _websocket(ws: Json) -> Iterator[str]:
     channel = ws["channels"]["ws"]
-    yield f'<h2 id="websocket">Websocket</h2>{_prose(ws["info"]["description"])}{_prose(channel["description"])}'
+    yield f'<h2 id="websocket">Websocket</h2>{prose(ws["info"]["description"])}{prose(channel["description"])}'
     for tag, heading in AUDIENCES.items():
-        yield f"<h3>{heading}</h3>{_prose(ws['components']['tags'][tag]['description'])}"
+        yield f"<h3>{heading}</h3>{prose(ws['components']['tags'][tag]['description'])}"
         for message in ws["components"]["messages"].values():
             if {"$ref": f"#/components/tags/{tag}"} in message["tags"]:
                 yield _message(ws, message, tag)
@@ -141,24 +130,24 @@ def _websocket(ws: Json) -> Iterator[str]:
     for name, schema in ws["components"]["schemas"].items():
         if f"#/components/schemas/{name}" not in shown:
             yield _shape(name, schema, "ws")
-    yield _table("Limits", (_limit(name, each) for name, each in channel["x-limits"].items()))
-    yield _table("Close codes", (_close_code(each) for each in channel["x-close-codes"]))
+    yield table("Limits", (_limit(name, each) for name, each in channel["x-limits"].items()))
+    yield table("Close codes", (_close_code(each) for each in channel["x-close-codes"]))
 
 
 def _message(ws: Json, message: Json, tag: str) -> str:
-    head = f"<code>{escape(message['name'])}</code> <span>{_words(message['summary'])}</span>"
+    head = f"<code>{escape(message['name'])}</code> <span>{words(message['summary'])}</span>"
     fields, examples = _fields(_resolved(ws, message["payload"]), "ws"), message["examples"]
-    details = [_prose(message.get("description", "")), fields, *(_example(each["payload"]) for each in examples)]
-    return _folded(f"{tag}-{message['title']}", head, *details)
+    details = [prose(message.get("description", "")), fields, *(example(each["payload"]) for each in examples)]
+    return folded(f"{tag}-{message['title']}", head, *details)
 
 
 def _limit(name: str, each: Json) -> tuple[str, str]:
-    return f"<code>{name}</code> {each['value']}", _words(each["description"])
+    return f"<code>{name}</code> {each['value']}", words(each["description"])
 
 
 def _close_code(each: Json) -> tuple[str, str]:
     advice = "Reconnect." if each["reconnect"] else "Do not reconnect."
-    return f"{each['code']} <code>{escape(each['name'])}</code>", f"{_words(each['description'])} {advice}"
+    return f"{each['code']} <code>{escape(each['name'])}</code>", f"{words(each['description'])} {advice}"
 
 
 # Shapes
@@ -166,14 +155,14 @@ def _close_code(each: Json) -> tuple[str, str]:
 
 def _shape(name: str, schema: Json, place: str) -> str:
     summary, _, details = schema.get("description", "").partition("\n")
-    head = f"<code>{escape(name)}</code> <span>{_words(summary)}</span>"
-    return _folded(f"{place}-{name}", head, _values(schema) or _prose(details), _fields(schema, place))
+    head = f"<code>{escape(name)}</code> <span>{words(summary)}</span>"
+    return folded(f"{place}-{name}", head, _values(schema) or prose(details), _fields(schema, place))
 
 
 def _values(schema: Json) -> str:
     """The meanings of the values of an enumeration; empty for another shape."""
     meanings = schema.get("x-enumDescriptions", {})
-    return _table("", ((f"<code>{escape(value)}</code>", _words(meaning)) for value, meaning in meanings.items()))
+    return table("", ((f"<code>{escape(value)}</code>", words(meaning)) for value, meaning in meanings.items()))
 
 
 def _fields(schema: Json, place: str) -> str:
@@ -185,12 +174,12 @@ def _fields(schema: Json, place: str) -> str:
         )
         for name, field in schema.get("properties", {}).items()
     )
-    return _table("", rows)
+    return table("", rows)
 
 
 def _described(schema: Json, holder: Json, place: str) -> str:
     """A type, and the description that `holder` (a parameter or a field) has for it."""
-    return _type(schema, place) + (f"<br>{_words(holder['description'])}" if "description" in holder else "")
+    return _type(schema, place) + (f"<br>{words(holder['description'])}" if "description" in holder else "")
 
 
 def _type(schema: Json, place: str) -> str:
@@ -215,34 +204,3 @@ def _bounds(schema: Json) -> Iterator[str]:
             yield f"{schema[least]} to {schema[most]}{unit}"
         elif least in schema or most in schema:
             yield f"at least {schema[least]}{unit}" if least in schema else f"at most {schema[most]}{unit}"
-
-
-# HTML
-
-
-def _example(value: Any) -> str:
-    """An example as indented JSON."""
-    return f"<pre>{escape(msgspec.json.format(msgspec.json.encode(value)).decode(), quote=False)}</pre>"
-
-
-def _folded(anchor: str, head: str, *parts: str) -> str:
-    """A section that the reader opens by its heading; arguments but `anchor` are HTML."""
-    return f'<details id="{escape(anchor)}"><summary>{head}</summary><div>{"".join(parts)}</div></details>'
-
-
-def _table(heading: str, rows: Iterable[tuple[str, str]]) -> str:
-    """A table of two columns of HTML; empty text without rows."""
-    lines = "".join(f"<tr><th>{name}</th><td>{meaning}</td></tr>" for name, meaning in rows)
-    if not lines:
-        return ""
-    return (f"<h3>{heading}</h3>" if heading else "") + f'<div class="wide"><table>{lines}</table></div>'
-
-
-def _prose(text: str) -> str:
-    return "".join(f"<p>{_words(paragraph)}</p>" for paragraph in text.split("\n\n") if paragraph)
-
-
-def _words(text: str) -> str:
-    """Convert the two forms of markup that the documents use, `code` and **strong**, to HTML, and escape the rest."""
-    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
-    return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", marked)

@@ -1,10 +1,12 @@
-"""The API documents, generated from the code: OpenAPI, AsyncAPI and an HTML page of both."""
+"""The API documents: OpenAPI and AsyncAPI, generated from the code, an HTML page of both, and the quick start."""
 
 from collections.abc import Callable
 
 from server.gateway.asyncapi.document import asyncapi_json
-from server.rest.openapi.docs_page import POLICY, docs_page
+from server.rest.openapi.docs_page import docs_page
 from server.rest.openapi.document import openapi_json
+from server.rest.openapi.page_parts import POLICY
+from server.rest.openapi.quickstart import quickstart_page
 from server.rest.request import Request
 from server.rest.responses import Plain
 from server.rest.route import JSON, Needs, Route, Routes
@@ -38,6 +40,12 @@ def document_routes(documented: Callable[[], tuple[Route, ...]]) -> Routes:
         """Both documents as an HTML page."""
         request.answer_headers |= {"Cache-Control": CACHED, "Content-Security-Policy": POLICY}
         return Plain(docs_page(openapi_json(documented()), _asyncapi(request)), HTML)
+
+    @routes.get("/docs/quickstart", needs=Needs.ANYONE, media=HTML)
+    async def show_quickstart(request: Request) -> Plain:
+        """The quick start for client writers, as an HTML page: a program that calls, tips, watches and reconnects."""
+        request.answer_headers |= {"Cache-Control": CACHED, "Content-Security-Policy": POLICY}
+        return Plain(quickstart_page(request.context.settings), HTML)
 
     return routes
 

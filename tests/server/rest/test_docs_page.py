@@ -65,7 +65,8 @@ def test_the_page_is_valid_html_whose_links_have_a_target(page: Reader) -> None:
     assert len(set(page.ids)) == len(page.ids)
     within = [link for link in page.links if link.startswith("#")]
     assert {link[1:] for link in within} <= set(page.ids)
-    assert set(page.links) - set(within) == {"/api/openapi.json", "/api/asyncapi.json"}
+    assert set(page.links) - set(within) == {"/api/docs/quickstart", "/api/openapi.json", "/api/asyncapi.json"}
+    assert page.links[0] == "/api/docs/quickstart", "it is linked first"
 
 
 def test_it_loads_nothing(page: Reader) -> None:
