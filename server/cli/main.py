@@ -147,6 +147,8 @@ def token(
     if ttl <= 0:
         raise ConfigError("--ttl must be at least 1 second")
     secret = _jwt_secret(settings)
+    if role is not None and role != settings.auth.operator_value:
+        print_error(f"the role {role} gives no rights here; that of operators is {settings.auth.operator_value}")
     print_line(issue_token(secret, sub, role=role, ttl_seconds=ttl, now=time.time()))
 
 
@@ -251,26 +253,37 @@ def _secrets_to_serve(settings: Settings) -> tuple[Secrets, list[str]]:
 
 
 def _jwt_secret(settings: Settings) -> str:
-    """Return the secret that signs tokens. Raises ConfigError if tokens are signed by an issuer outside."""
-    secrets, _ = _secrets_to_serve(settings)
-    if secrets.jwt_secret is None:
+    """Return the secret that signs tokens of this installation.
+
+    Raises ConfigError if an issuer outside signs them, and without a secret: a new one would sign tokens that no server
+    accepts.
+    """
+    if "HS256" not in settings.auth.algorithms:
         raise ConfigError("tokens come from a JWKS here; halfminute has no secret to sign with")
-    return secrets.jwt_secret
+    secrets = read_secrets()
+    if secrets.jwt_secret is None and secrets.database_url is not None:
+        raise ConfigError("with DATABASE_URL set, set HALFMINUTE_JWT_SECRET too")
+    return secrets.jwt_secret or _stored_secret(Path(settings.server.data_dir))
 
 
 def _secret_of(data: Path | None) -> str:
     """Return the secret that signs tokens for a server on this machine. Raises ConfigError."""
-    if data is None:
-        secret = read_secrets().jwt_secret
-        if secret is None:
-            raise ConfigError(
-                "tokens need the server's secret: --secret-from its data directory, or HALFMINUTE_JWT_SECRET"
-            )
-        return secret
+    if data is not None:
+        return _stored_secret(data)
+    secret = read_secrets().jwt_secret
+    if secret is None:
+        raise ConfigError("tokens need the server's secret: --secret-from its data directory, or HALFMINUTE_JWT_SECRET")
+    return secret
+
+
+def _stored_secret(data: Path) -> str:
+    """Return the secret that a server has generated in its data directory. Raises ConfigError."""
     try:
         return read_secret_file(data / "secrets" / "jwt_secret")
+    except FileNotFoundError:
+        raise ConfigError(f"there is no secret in {data}: no server has run there") from None
     except OSError as error:
-        raise ConfigError(f"there is no secret in {data}: {error.strerror}") from None
+        raise ConfigError(f"the secret in {data} cannot be read: {error.strerror}") from None
 
 
 def _explain(error: BaseException) -> int:

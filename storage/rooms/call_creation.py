@@ -112,8 +112,10 @@ async def _price(connection: Connection, new: NewCall) -> BlockPrice | Refusal:
         return Refusal(Code.NOT_FOUND, "No such user")
     if creator["rate_tokens_per_min"] is None:
         return Refusal(Code.NOT_A_CREATOR, "This user is not a creator")
-    if not creator["accepts_calls"] or creator["unwanted"] or not new.creator_online:
-        return Refusal(Code.CREATOR_UNAVAILABLE, "The creator does not take calls now")
+    if not creator["accepts_calls"]:
+        return Refusal(Code.CREATOR_UNAVAILABLE, "The creator does not accept calls now")
+    if creator["unwanted"] or not new.creator_online:  # a creator appears offline to those whom they block
+        return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not online")
     if new.expected_rate not in (None, creator["rate_tokens_per_min"]):
         return rate_changed(creator["rate_tokens_per_min"])
     return BlockPrice(creator["rate_tokens_per_min"], new.block_seconds, new.block_rounding)

@@ -37,6 +37,7 @@ CLOSED, TAKEN, *FREE = (f"127.0.0.1:{port}" for port in free_ports(6))
 FREE_PORTS = f"--http {FREE[0]} --ws {FREE[1]}"
 AWAY = f"the database of DATABASE_URL is out of reach: Connect call failed ('127.0.0.1', {CLOSED.partition(':')[2]})"
 NO_DATABASE = {"DATABASE_URL": f"postgresql://somebody:hunter2@{CLOSED}/calls"}
+NO_SECRET = "there is no secret in new: no server has run there"
 MISUSED = 2  # the exit code when the arguments form no command; cyclopts explains why
 PROMOTIONS_WALLET = "00000000-0000-7000-8000-000000000002"
 
@@ -116,6 +117,8 @@ MISTAKES = {
     "a ledger that was never created": Mistake(
         "audit --data new", "there is no database in new: no server has run there"
     ),
+    "a token of no server": Mistake(f"token --sub {SOMEBODY} --data new", NO_SECRET),
+    "a demo call without its server": Mistake("demo-call --data new", NO_SECRET),
     "a data directory that cannot be made": Mistake(
         "serve --data /proc/data", "cannot keep secrets in /proc/data/secrets: No such file or directory"
     ),
@@ -123,7 +126,9 @@ MISTAKES = {
         "serve --data key.toml", "cannot keep secrets in key.toml/secrets: File exists"
     ),
     "a server that is not there": Mistake(
-        f"demo-call --http {CLOSED}", f"no halfminute server answers at http://{CLOSED}: Connection refused"
+        f"demo-call --http {CLOSED}",
+        f"no halfminute server answers at http://{CLOSED}: Connection refused",
+        {"HALFMINUTE_JWT_SECRET": SECRET},
     ),
     "a taken port for REST": Mistake(
         f"serve --http {TAKEN} --ws {FREE[2]}",
@@ -247,6 +252,8 @@ def test_a_token_is_marked_as_an_operators_only_if_it_is_one(context: ServerProc
     plain, operator = (
         run_command(*words, *more, cwd=context.data_dir.parent).out.strip() for more in ((), ("--role", "operator"))
     )
+    misspelt = run_command(*words, "--role", "admin", cwd=context.data_dir.parent)
+    assert misspelt.errors == ["halfminute: the role admin gives no rights here; that of operators is operator"]
     assert _claims(operator)["app_metadata"] == {"role": "operator"}
     assert _claims(plain)["sub"] == _claims(operator)["sub"] == SOMEBODY
     assert _claims(plain)["exp"] == _claims(plain)["iat"] + 3600

@@ -75,10 +75,12 @@ async def test_a_call_needs_a_creator_who_is_online_and_accepts_calls(users: Use
     fan, other, absent = await users.fan(), await users.fan(), await users.creator()
     check(await fan.ask("POST", "/calls/init", json={"creatorId": str(SOMEBODY)}), 404, "NOT_FOUND")
     check(await fan.post("/calls/init", wanted(other)), 409, "NOT_A_CREATOR")
-    check(await fan.post("/calls/init", wanted(absent)), 409, "CREATOR_UNAVAILABLE")
+    offline = check(await fan.post("/calls/init", wanted(absent)), 409, "CREATOR_UNAVAILABLE")
+    assert offline["message"] == "The creator is not online"
     here = await users.online_creator()
     await here.put("/creators/me", {"rateTokensPerMin": 60, "acceptsCalls": False})
-    check(await fan.post("/calls/init", wanted(here)), 409, "CREATOR_UNAVAILABLE")
+    refused = check(await fan.post("/calls/init", wanted(here)), 409, "CREATOR_UNAVAILABLE")
+    assert refused["message"] == "The creator does not accept calls now"
 
 
 async def test_one_call_at_a_time_for_each_of_the_two(users: Users) -> None:
