@@ -37,22 +37,28 @@ def schemas_of(kinds: Sequence[Any]) -> tuple[list[Json], Json]:
     return schemas, components
 
 
-def describe(owners: Sequence[str], name: str, schema: Json) -> Json:
+def describe(owners: Sequence[str], name: str, schema: Json, group: str = "") -> Json:
     """Return the schema of a field with description and example, and with a reference if it is an enumeration.
 
-    `owners` are the struct that has the field and the structs that it inherits from. A field that no table describes
-    is returned without a description; a test refuses it.
+    `owners` are the struct that has the field and the structs that it inherits from; `group` is looked up after them,
+    before the name alone. A field that no table describes is returned without a description; a test refuses it.
     """
-    own = next((FIELDS[key] for owner in owners if (key := f"{owner}.{name}") in FIELDS), None)
-    entry = own or FIELDS.get(name, Field(""))
-    if own is None and "description" in schema:
-        entry = Field(schema["description"], schema.get("examples", [NONE])[0])
+    entry = _entry(owners, name, schema, group)
     sentences = [sentence for sentence in (entry.description, _about_type(name, schema)) if sentence]
     typed = _with_known_values(_with_values(schema, entry.values) if entry.values else _with_time(name, schema))
     if entry.description:
         typed["description"] = " ".join(sentences)
     fixed = len(schema.get("enum", ())) == 1
     return typed if entry.example is NONE or fixed else {**typed, "examples": [entry.example]}
+
+
+def _entry(owners: Sequence[str], name: str, schema: Json, group: str) -> Field:
+    """The entry of the field by its struct, or else its own description, or else an entry that several fields share."""
+    declared = Field(schema.get("description", ""), schema.get("examples", [NONE])[0])
+    own = next((FIELDS[key] for owner in owners if (key := f"{owner}.{name}") in FIELDS), None)
+    if own is not None:
+        return own if own.description else declared._replace(values=own.values)
+    return declared if declared.description else FIELDS.get(f"{group}.{name}") or FIELDS.get(name, declared)
 
 
 def enumerations_in(*parts: Any) -> Json:

@@ -85,6 +85,17 @@ ENUMERATIONS: dict[str, Enumeration] = {
             "admin": "An operator banned a party.",
         },
     ),
+    "CallStepName": Enumeration(
+        "A change of a call's state.",
+        {
+            "ringing": "The fan started it.",
+            "accepted": "The creator accepted it.",
+            "started": "Both parties were present, and block 1 was due.",
+            "fan_paused": "The fan paused it, and has not resumed it.",
+            "creator_paused": "The creator paused it, and has not resumed it.",
+            "ended": "It ended, for the reason beside it.",
+        },
+    ),
     "CallStatus": Enumeration(
         "The state of a call.",
         {
@@ -186,6 +197,10 @@ ENUMERATIONS: dict[str, Enumeration] = {
         "What was refunded.",
         {name: _POSTINGS[name] for name in ("block", "tip", "ticket")}
         | {"payout": "A payout was rejected or reduced."},
+    ),
+    "ReportSide": Enumeration(
+        "A user's part in a report.",
+        {"about": "Others reported the user.", "by": "The user reported others."},
     ),
     "ReversalKind": Enumeration(
         "How the payment provider took money back.",

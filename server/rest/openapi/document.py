@@ -128,7 +128,7 @@ def _query_parameters(route: Route) -> Iterator[Json]:
     _, described = msgspec.json.schema_components([route.query], ref_template=SCHEMA)
     query = described[route.query.__name__]
     for name, schema in query["properties"].items():
-        shape = describe(lineage(route.query), name, _given(schema))
+        shape = describe(lineage(route.query), name, _given(schema), "Query")
         yield _parameter(name, "query", shape, required=name in query["required"])
 
 
@@ -142,7 +142,8 @@ def _parameter(name: str, place: str, shape: Json, *, required: bool) -> Json:
 def _given(schema: Json) -> Json:
     """Return the schema without null: an absent parameter is null."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
-    return choices[0] if len(choices) == 1 else schema
+    outer = {key: schema[key] for key in ("description", "examples") if key in schema}
+    return choices[0] | outer if len(choices) == 1 else schema
 
 
 def _key_parameters(route: Route) -> Iterator[Json]:

@@ -33,13 +33,7 @@ class CallStep(msgspec.Struct, frozen=True, rename="camel"):
     """One change of a call's state."""
 
     at: Annotated[str, Meta(description="The time of the change.", examples=["2026-01-31T12:00:00.000Z"])]
-    step: Annotated[
-        CallStepName,
-        Meta(
-            description="`ringing`: created. `accepted`: by the creator. `started`: both were present, block 1 was due."
-            " `fan_paused` and `creator_paused`: the pause that the party has not ended. `ended`: with the end reason."
-        ),
-    ]
+    step: Annotated[CallStepName, Meta(description="The change.", examples=["ended"])]
     reason: Annotated[str | None, Meta(description="The end reason; null for other steps.", examples=["hangup"])] = None
 
 
@@ -59,10 +53,7 @@ class StreamStep(msgspec.Struct, frozen=True, rename="camel"):
     """One change of a stream's state."""
 
     at: Annotated[str, Meta(description="The time of the change.", examples=["2026-01-31T12:00:00.000Z"])]
-    step: Annotated[
-        StreamStepName,
-        Meta(description="`scheduled`: announced. `live`: started by its creator. `ended`: with the end reason."),
-    ]
+    step: Annotated[StreamStepName, Meta(description="The state that began.", examples=["ended"])]
     reason: Annotated[str | None, Meta(description="The end reason; null for other steps.", examples=["ended"])] = None
 
 

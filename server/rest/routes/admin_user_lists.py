@@ -63,7 +63,7 @@ class UserReportsQuery(OperatorPeriodPaging, frozen=True, rename="camel"):
 
     side: Annotated[
         Literal["about", "by"] | None,
-        Meta(description="`about`: others reported the user; `by`: the user reported others. Both without it."),
+        Meta(description="Only reports in which the user has this part."),
     ] = None
 
 

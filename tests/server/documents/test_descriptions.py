@@ -210,6 +210,12 @@ def test_every_entry_of_the_tables_is_used() -> None:
     assert unused == [], f"no field of the documents is described by these entries of {TABLES}"
 
 
+def test_names_that_mean_many_things_are_described_by_struct() -> None:
+    """An entry for the name alone would describe a new field wrongly, and nobody would notice."""
+    many = {"name", "side", "role", "status", "kind", "tokens", "count", "total", "title", "amount", "holds", "state"}
+    assert many & FIELDS.keys() == set()
+
+
 def test_every_enumeration_is_used() -> None:
     used = asyncapi.read_document()["components"]["schemas"].keys() | openapi.read_document()["components"]["schemas"]
     assert ENUMERATIONS.keys() - used == set()
