@@ -7,8 +7,9 @@ passes a quick check first; one that the check cannot accept is read by a strict
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from enum import Enum
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -92,7 +93,18 @@ def _ref_of(value: Any) -> str | None:
 def _named(text: str) -> Fault:
     """Split msgspec's "Expected `int` - at `$.amountTokens`" into the field and the reason."""
     reason, _, place = text.rpartition(" - at `$") if " - at `$" in text else (text, "", "")
-    return cut(place.rstrip("`").lstrip(".") or ROOT), cut(reason)
+    field = place.rstrip("`").lstrip(".") or ROOT
+    return cut(field), cut(_unknown_command(cut(reason)) if field == "type" else reason)
+
+
+def _unknown_command(reason: str) -> str:
+    """Return msgspec's "Invalid value 'tip:snd'" with the most similar command, if there is one."""
+    _, is_unknown, given = reason.partition("Invalid value ")
+    near = get_close_matches(given.strip("'"), _COMMANDS, 1)
+    return f"is no command: {given}{f'; the nearest is {near[0]}' if near else ''}" if is_unknown else reason
+
+
+_COMMANDS = [str(command.__struct_config__.tag) for command in get_args(AnyCommand)]
 
 
 QUICK_BYTES = 32_768  # of MessagePack: each byte may be an empty map, which takes 72 bytes of memory

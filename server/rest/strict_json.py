@@ -90,4 +90,8 @@ def fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ..
 def _readable(field: str, text: str) -> FieldError:
     """Convert msgspec's "Expected `int` - at `$.streamId`" to a field error with the full path."""
     reason, _, path = text.partition(" - at `$")
-    return FieldError(cut(field + path.rstrip("`")), cut(reason))
+    return FieldError(cut(field + path.rstrip("`")), cut(_CLEARER.get(reason, reason)))
+
+
+_NO_TIME = "is no RFC 3339 time with a zone, such as 2026-11-29T18:00:00Z"
+_CLEARER = {"Invalid RFC3339 encoded datetime": _NO_TIME, "Expected `datetime` with a timezone component": _NO_TIME}

@@ -32,6 +32,21 @@ def refusal(encoding: Encoding, message: str | bytes) -> Misfit:
     return misfit.value
 
 
+@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("tip:snd", "is no command: 'tip:snd'; the nearest is tip:send"),
+        ("join", "is no command: 'join'; the nearest is room:join"),
+        ("x" * 10_000, f"is no command: '{'x' * 183}…"),
+        ("", "is no command: ''"),
+    ],
+    ids=["misspelt", "short", "long", "empty"],
+)
+def test_an_unknown_command_is_answered_with_the_nearest(encoding: Encoding, name: str, reason: str) -> None:
+    assert refusal(encoding, written(encoding, {"type": name})).faults == [("type", reason)]
+
+
 def nest(depth: int) -> Any:
     value: Any = 1
     for _ in range(depth):

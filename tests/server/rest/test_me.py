@@ -42,6 +42,18 @@ async def test_the_public_settings_need_no_token(context: Context, web: httpx.As
         "blockRounding": "up",
         "currency": "USD",
         "stunServers": ["stun:stun.l.google.com:19302"],
+        "timings": {
+            "ringSeconds": 30,
+            "joinSeconds": 20,
+            "dropGraceSeconds": 10,
+            "dropLimitSeconds": 60,
+            "pauseLimitSeconds": 600,
+            "presenceSeconds": 10,
+            "pingTimeoutSeconds": 45,
+            "sessionSeconds": 120,
+            "streamDropLimitSeconds": 300,
+            "ticketReleaseSeconds": 300,
+        },
     }
 
 

@@ -65,6 +65,14 @@ def test_a_bad_parameter_is_named(name: str, value: str) -> None:
     assert errors_of({name: [value]}) == [name]
 
 
+@pytest.mark.parametrize("value", ["yesterday", "2026-01-01", "2026-01-01T00:00:00"])
+def test_a_date_without_time_or_zone_is_answered_with_an_example(value: str) -> None:
+    with pytest.raises(InvalidRequest) as misfit:
+        decode_query({"from": [value]}, PeriodPaging)
+    reason = "is no RFC 3339 time with a zone, such as 2026-11-29T18:00:00Z"
+    assert misfit.value.errors == (("from", reason),)
+
+
 def test_all_bad_parameters_are_named_at_once() -> None:
     assert errors_of({"limit": ["x"], "from": ["y"]}) == ["limit", "from"]
 
