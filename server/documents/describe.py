@@ -48,8 +48,9 @@ def describe(owners: Sequence[str], name: str, schema: Json, group: str = "") ->
     typed = _with_known_values(_with_values(schema, entry.values) if entry.values else _with_time(name, schema))
     if entry.description:
         typed["description"] = " ".join(sentences)
-    fixed = len(schema.get("enum", ())) == 1
-    return typed if entry.example is NONE or fixed else {**typed, "examples": [entry.example]}
+    if len(schema.get("enum", ())) == 1:
+        return {"type": "string", "const": schema["enum"][0], "description": typed.get("description", "")}
+    return typed if entry.example is NONE else {**typed, "examples": [entry.example]}
 
 
 def _entry(owners: Sequence[str], name: str, schema: Json, group: str) -> Field:

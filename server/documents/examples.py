@@ -19,6 +19,8 @@ def example_of(schema: Json, components: Json, name: str = "") -> Any:
         return example_of(components[schema["$ref"].rpartition("/")[2]], components, name)
     if "anyOf" in schema:
         return example_of(next(each for each in schema["anyOf"] if each != {"type": "null"}), components, name)
+    if "const" in schema:
+        return schema["const"]
     if "enum" in schema:
         return schema["enum"][0]
     match schema.get("type"):

@@ -139,6 +139,8 @@ ROOM_FIELDS: dict[str, Field] = {
     "credential": Field("The password for the server.", "bWFkZSBmb3IgdGhpcyB1c2Vy"),
     "RoomPresence.count": Field("The number of connections in the room.", 140),
     "Missed.count": Field("The number of events that follow.", 3),
+    "Ok.channel": Field("The room that the session has left."),
+    "Ok.tokenExpiresAt": Field("When the new token expires."),
     "SessionOpen.token": Field("The user's JWT.", "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"),
     "TokenRefresh.token": Field("A newer JWT of the same user.", "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"),
     "tokenExpiresAt": Field("When the present token expires.", "2026-03-02T19:00:00.000Z"),

@@ -18,6 +18,8 @@ def largest(document: Json, schema: Json, name: str = "") -> Any:
     if "anyOf" in schema:
         (first, *_) = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
         return largest(document, first, name)
+    if "const" in schema:
+        return schema["const"]
     if "enum" in schema:
         return max(schema["enum"], key=str)
     match schema.get("type"):

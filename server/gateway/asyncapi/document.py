@@ -20,7 +20,7 @@ from server.config.settings import Settings, WebsocketSettings
 from server.documents.describe import describe, enumerations_in, lineage, schemas_of
 from server.documents.examples import example_of
 from server.gateway.asyncapi import text as text
-from server.gateway.asyncapi.document_parts import Json, version
+from server.gateway.asyncapi.document_parts import Json, version, with_plain_discriminators
 from server.gateway.asyncapi.shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
 from server.gateway.connection import first_message_bytes
 from server.gateway.handshake import PATH
@@ -124,11 +124,11 @@ def tag_of(kind: Kind) -> str:
 
 
 # The fields of a command's `ok` beside `ref`.
-OK_HAS: dict[Kind, str] = {
-    c.TokenRefresh: "tokenExpiresAt",
-    c.RoomLeave: "channel",
-    c.TipSend: "tip` and `wallet",
-    **dict.fromkeys(concrete(c.CallCommand), "call"),
+OK_HAS: dict[Kind, tuple[str, ...]] = {
+    c.TokenRefresh: ("tokenExpiresAt",),
+    c.RoomLeave: ("channel",),
+    c.TipSend: ("tip", "wallet"),
+    **dict.fromkeys(concrete(c.CallCommand), ("call",)),
 }
 
 
@@ -206,25 +206,25 @@ def _operations() -> Iterator[tuple[str, Json]]:
     """The operations from the server's side: it receives commands and sends everything else."""
     for kind in commands():
         answers: list[Kind] = [OWN_ANSWERS.get(kind, m.Ok), Error]
-        operation = _operation("receive", tag_of(kind), _summary(kind), [kind])
+        operation = _operation("receive", kind)
         if kind in OK_HAS:
-            operation["description"] = f"Its `ok` has `{OK_HAS[kind]}`."
+            named = " and ".join(f"`{field}`" for field in OK_HAS[kind])
+            operation["description"] = f"Its `ok` has {named}."
         yield _id(kind), operation | {"reply": {"channel": _THE_CHANNEL, "messages": _in_channel(answers)}}
-    for name, kinds in (
-        ("answer", list(ANSWERS)),
-        ("tell", private_events()),
-        ("publish", sequenced_events()),
-    ):
-        yield name, _operation("send", name, text.SENDS[name], kinds)
+    for kind in messages():
+        if kind not in commands():
+            yield f"send{kind.__name__}", _operation("send", kind)
 
 
-def _operation(action: str, title: str, summary: str, kinds: list[Kind]) -> Json:
+def _operation(action: str, kind: Kind) -> Json:
+    """An operation has one message: generators take the name of a type from it."""
     return {
         "action": action,
-        "title": title,
-        "summary": summary,
+        "title": tag_of(kind),
+        "summary": _summary(kind),
         "channel": _THE_CHANNEL,
-        "messages": _in_channel(kinds),
+        "tags": [{"$ref": f"#/components/tags/{tag}"} for tag in _tags(kind)],
+        "messages": _in_channel([kind]),
     }
 
 
@@ -256,8 +256,17 @@ def _message(kind: Kind, schemas: Json) -> Json:
         "tags": [{"$ref": f"#/components/tags/{tag}"} for tag in tags],
         **({"correlationId": {"$ref": "#/components/correlationIds/ref"}} if asks_or_answers else {}),
         "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
-        "examples": [{"name": kind.__name__, "payload": example_of(schemas[kind.__name__], schemas)}],
+        "examples": list(_examples(kind, schemas)),
     }
+
+
+def _examples(kind: Kind, schemas: Json) -> Iterator[Json]:
+    """An example of a message, and of `ok` one for each of the results that it may have."""
+    schema, results = schemas[kind.__name__], dict.fromkeys(OK_HAS.values()) if kind is m.Ok else {}
+    yield {"name": kind.__name__, "payload": example_of(schema, schemas)}
+    for fields in results:
+        result = {field: example_of(schema["properties"][field], schemas, field) for field in fields}
+        yield {"name": f"{kind.__name__} with {' and '.join(fields)}", "payload": {"type": "ok", "ref": "42", **result}}
 
 
 def _tags(kind: Kind) -> Iterator[str]:
@@ -302,7 +311,8 @@ def _schemas(kinds: list[Kind]) -> Json:
     schemas, components = schemas_of([*kinds, *SHAPES.values()])
     for (kind, field), shape in zip(SHAPES, schemas[len(kinds) :], strict=True):
         components[kind.__name__]["properties"][field] = describe(lineage(kind), field, shape)
-    return components | enumerations_in(components)
+    plain: Json = with_plain_discriminators(components | enumerations_in(components))
+    return plain
 
 
 def _camel(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The version that both documents show."""
+"""The version that both documents show, and what AsyncAPI writes differently from OpenAPI."""
 
 import tomllib
 from importlib import metadata
@@ -15,3 +15,14 @@ def version() -> str:
     except metadata.PackageNotFoundError:
         source = Path(__file__).parents[3] / "pyproject.toml"
         return str(tomllib.loads(source.read_text())["project"]["version"])
+
+
+def with_plain_discriminators(value: Any) -> Any:
+    """Replace the discriminators of OpenAPI, which are objects, by those of AsyncAPI, the names of their fields."""
+    if isinstance(value, list):
+        return [with_plain_discriminators(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    plain = {key: with_plain_discriminators(each) for key, each in value.items()}
+    named = plain.get("discriminator", {})
+    return {**plain, "discriminator": named["propertyName"]} if "propertyName" in named else plain

@@ -67,15 +67,9 @@ FRAMES = {Encoding.JSON: "text", Encoding.MSGPACK: "binary"}
 
 TAGS = {
     "command": "From a client to the server.",
-    "answer": "To the connection that sent a command, with the command's `ref`.",
+    "answer": "To the connection that sent a command, with the command's `ref`; `error` answers unknown commands, too.",
     "sequenced": "To all members of a room, the same bytes for each, numbered without holes.",
     "private": "To the sessions of one user alone, without a number.",
-}
-
-SENDS = {
-    "answer": "The outcome of a command; `error` also answers a command that is not known.",
-    "tell": "Private events, to one user's sessions.",
-    "publish": "The events of a room, to all its members in one order.",
 }
 
 LIMITS = {

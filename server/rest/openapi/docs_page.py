@@ -189,8 +189,9 @@ def _type(schema: Json, place: str) -> str:
         return f'<a href="#{place}-{escape(name)}">{escape(name)}</a>'
     if "anyOf" in schema:
         return " or ".join(_type(choice, place) for choice in schema["anyOf"])
-    if "enum" in schema:
-        return " or ".join(f"<code>{escape(msgspec.json.encode(value).decode())}</code>" for value in schema["enum"])
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return " or ".join(f"<code>{escape(msgspec.json.encode(value).decode())}</code>" for value in values)
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}), place)}"
     kind = str(schema.get("format", schema.get("type", "anything")))

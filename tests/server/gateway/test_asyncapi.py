@@ -118,6 +118,16 @@ def test_every_reference_resolves(document: Json) -> None:
         assert resolve(document, ref), ref
 
 
+def test_discriminators_are_names_of_fields(document: Json) -> None:
+    """As AsyncAPI 3.0 has them; its own parser refuses the objects of OpenAPI."""
+    assert set(values_of(document, "discriminator")) == {"kind", "type"}
+
+
+def test_each_operation_has_one_message_whose_name_generators_take(document: Json) -> None:
+    """Of several operations with several messages, generators keep the last one."""
+    assert {len(operation["messages"]) for operation in document["operations"].values()} == {1}
+
+
 def test_component_names_may_be_used_in_references(document: Json) -> None:
     for group, components in document["components"].items():
         for name in components:
