@@ -96,14 +96,25 @@ COMMON_FIELDS: dict[str, Field] = {
     "ringSeconds": Field("How long a call rings before it ends as `missed`, in seconds.", 30.0),
     "joinSeconds": Field("The time after the accept in which both parties must join, in seconds.", 20.0),
     "dropGraceSeconds": Field(
-        "How long the clock of an absent payer runs on, at most to the end of the block, in seconds.", 10.0
+        "How long an absent payer's clock runs on, at most to the end of the paid block, in seconds.", 10.0
     ),
-    "dropLimitSeconds": Field("A party that is absent for so long ends the call, in seconds.", 60.0),
-    "pauseLimitSeconds": Field("The pauses of one party that add up to so much end the call, in seconds.", 600.0),
+    "dropLimitSeconds": Field("A party that is absent for so long ends the call as `peer_lost`, in seconds.", 60.0),
+    "pauseLimitSeconds": Field(
+        "Pauses of one party that add up to so much end the call as `pause_limit`, in seconds.", 600.0
+    ),
+    "payeeEndSeconds": Field(
+        "A block of which less was used is given back if its payee ends the call or stream; in seconds.", 10.0
+    ),
+    "storageGraceSeconds": Field(
+        "How long clocks run on while the database is out of reach, in seconds; then hold `storage`.", 60.0
+    ),
+    "ringCooldownSeconds": Field("The wait after a declined or missed call to the same creator, in seconds.", 60.0),
     "presenceSeconds": Field("A party from which nothing arrives for so long is absent, in seconds.", 10.0),
     "pingTimeoutSeconds": Field("A connection from which nothing arrives for so long is closed, in seconds.", 45.0),
     "sessionSeconds": Field("How long a session without a connection can be resumed, in seconds.", 120.0),
-    "streamDropLimitSeconds": Field("A stream whose owner is absent for so long ends, in seconds.", 300.0),
+    "streamDropLimitSeconds": Field(
+        "A stream whose owner is absent for so long ends as `owner_lost`, in seconds.", 300.0
+    ),
     "ticketReleaseSeconds": Field("Once a stream was live for so long, its tickets are paid, in seconds.", 300.0),
     "stunServers": Field("The addresses of STUN servers for WebRTC.", ["stun:stun.example.org:3478"]),
     "Health.status": Field("`ok`, if the process answers at all.", "ok", "ProbeStatus"),

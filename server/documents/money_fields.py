@@ -52,7 +52,7 @@ MONEY_FIELDS: dict[str, Field] = {
     "BlocksQuery.role": Field("Only blocks that the caller paid (`fan`), or only those earned (`creator`)."),
     "BilledBlock.tokens": Field("The price of the block, in tokens.", 30),
     "CallStats.calls": Field("The number of calls.", 4),
-    "answered": Field("How many of the calls had at least one block.", 3),
+    "answered": Field("How many of the calls started, since both parties had joined.", 3),
     "CallStats.blocks": Field("The number of charged blocks, refunded ones included.", 12),
     "CallStats.tokens": Field("The tokens of the blocks, less `refundedTokens`.", 360),
     "CallStats.activeSeconds": Field("How long the clocks ran in total, in seconds.", 342.5),

@@ -3,28 +3,13 @@
 import msgspec
 
 from server.addresses import HOST_AND_PORT
-from server.config.settings import Settings
+from server.config.timings import Timings, timings_of
 from server.rest.request import Request
 from server.rest.route import Needs, Routes
 
 OURSELVES = "127.0.0.1"
 
 routes = Routes("/api/config")
-
-
-class Timings(msgspec.Struct, frozen=True, rename="camel"):
-    """The times of this server that a client shows or waits for, in seconds."""
-
-    ring_seconds: float
-    join_seconds: float
-    drop_grace_seconds: float
-    drop_limit_seconds: float
-    pause_limit_seconds: float
-    presence_seconds: float
-    ping_timeout_seconds: float
-    session_seconds: float
-    stream_drop_limit_seconds: float
-    ticket_release_seconds: float
 
 
 class PublicConfig(msgspec.Struct, frozen=True, rename="camel"):
@@ -48,23 +33,7 @@ async def show_config(request: Request) -> PublicConfig:
         block_rounding=settings.calls.block_rounding,
         currency=settings.packs.currency,
         stun_servers=settings.media.stun_servers,
-        timings=_timings(settings),
-    )
-
-
-def _timings(settings: Settings) -> Timings:
-    calls, websocket, streams = settings.calls, settings.websocket, settings.streams
-    return Timings(
-        ring_seconds=calls.ring_seconds,
-        join_seconds=calls.join_seconds,
-        drop_grace_seconds=calls.drop_grace_seconds,
-        drop_limit_seconds=calls.drop_limit_seconds,
-        pause_limit_seconds=calls.pause_limit_seconds,
-        presence_seconds=websocket.presence_seconds,
-        ping_timeout_seconds=websocket.ping_timeout_seconds,
-        session_seconds=websocket.session_seconds,
-        stream_drop_limit_seconds=streams.stream_drop_limit_seconds,
-        ticket_release_seconds=streams.ticket_release_seconds,
+        timings=timings_of(settings),
     )
 
 

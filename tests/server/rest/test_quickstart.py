@@ -11,7 +11,7 @@ from domain.call.parties import Hold
 from server.close_codes import CloseCode
 from server.config.settings import Settings
 from server.documents.enumerations import ENUMERATIONS
-from server.rest.openapi.quickstart import CALL_TIMES, STREAM_TIMES, quickstart_page, snippets
+from server.rest.openapi.quickstart import quickstart_page, snippets
 from tests.server.rest.test_docs_page import Reader
 from tests.support.live_server import LiveServer, live_server_on
 from tests.support.servers import settings
@@ -94,11 +94,6 @@ def test_the_page_has_the_times_of_this_server() -> None:
     assert "17 s" in shown.texts and "13 s" in shown.texts
     assert any("within 13 seconds ends the call" in text for text in shown.texts)
     assert not [text for text in shown.texts if re.search(r"{\w+}}|{{", text) and "import" not in text]
-
-
-def test_the_times_of_the_page_are_settings() -> None:
-    assert CALL_TIMES.keys() <= set(Settings().calls.__struct_fields__)
-    assert STREAM_TIMES.keys() <= set(Settings().streams.__struct_fields__)
 
 
 async def test_it_is_served_and_linked(web: httpx.AsyncClient) -> None:
