@@ -52,16 +52,22 @@ async def range_of(period: DayPeriod, zones: TimeZones) -> DateRange:
 
     Raises InvalidRequest for an unknown zone or for a text that is neither a date nor an instant; StorageUnavailable.
     """
-    zone = await zones.find(period.tz)
-    if zone is None:
-        raise InvalidRequest(
-            FieldError("tz", f"must be UTC or an IANA zone such as Europe/Berlin, and {period.tz!r} is none")
-        )
+    zone = await zone_of(period.tz, zones)
     since, until = (
         None if text is None else _moment(name, text, zone)
         for name, text in (("from", period.since), ("to", period.until))
     )
     return DateRange(since, until, zone)
+
+
+async def zone_of(name: str, zones: TimeZones) -> ZoneInfo:
+    """Return the time zone of the parameter `tz`. Raises InvalidRequest for an unknown one; StorageUnavailable."""
+    zone = await zones.find(name)
+    if zone is None:
+        raise InvalidRequest(
+            FieldError("tz", f"must be UTC or an IANA zone such as Europe/Berlin, and {name!r} is none")
+        )
+    return zone
 
 
 def _moment(name: str, text: str, zone: ZoneInfo) -> datetime:

@@ -1,6 +1,9 @@
-"""The business figures: sums by UTC day, which are updated incrementally, so that a read costs the same in any year."""
+"""The business figures by days of a time zone: from sums of each quarter of an hour, which are updated incrementally.
 
-from datetime import date, datetime, timedelta
+A read therefore costs the same in any year. The offsets of all zones are multiples of a quarter of an hour.
+"""
+
+from datetime import date, datetime
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -116,9 +119,8 @@ class TipsPerStream(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Figures(NamedTuple):
-    """All figures from `first_day` on; postings are counted up to the time `through`."""
+    """All figures of a period by day; postings are counted up to the time `through`."""
 
-    first_day: date
     through: str
     sales: dict[date, Sales]
     buyers: int
@@ -156,68 +158,68 @@ async def sum_up(postgres: Postgres) -> datetime:
             return through
 
 
-async def read_figures(postgres: Postgres, through: datetime, days: int, currency: str) -> Figures:
-    """Return the figures of `days` UTC days, that of `through` included. `currency` selects the sales.
+async def read_figures(postgres: Postgres, through: datetime, since: datetime, zone: str, currency: str) -> Figures:
+    """Return the figures from `since` on by days of the IANA zone `zone`. `currency` selects the sales.
 
-    Several queries without a common snapshot. Raises StorageUnavailable.
+    `since` must be the start of a day in that zone. Several queries without a common snapshot. Raises
+    StorageUnavailable.
     """
-    first_day = through.date() - timedelta(days=days - 1)
-    volumes = await _volumes(postgres, first_day)
+    volumes = await _volumes(postgres, since, zone)
     return Figures(
-        first_day=first_day,
         through=rfc3339_of(through),
-        sales=await _sales(postgres, first_day, currency),
-        buyers=await _buyers(postgres, first_day, currency),
+        sales=await _sales(postgres, since, zone, currency),
+        buyers=await _buyers(postgres, since, currency),
         volumes=volumes,
-        cash_out=await _cash_out(postgres, first_day),
+        cash_out=await _cash_out(postgres, since, zone),
         open_payouts=await _open_payouts(postgres),
-        advances=await _advances(postgres, first_day, through, volumes[Kind.REPAYMENT]),
+        advances=await _advances(postgres, since, through, zone, volumes[Kind.REPAYMENT]),
         open_debts=await _open_debts(postgres),
-        calls=await _calls(postgres, first_day),
-        tips_per_stream=await _tips_per_stream(postgres, first_day),
+        calls=await _calls(postgres, since, zone),
+        tips_per_stream=await _tips_per_stream(postgres, since),
     )
 
 
-_PAID_SINCE = "FROM purchases WHERE status = 'paid' AND paid_at >= $1::date AND currency = $2"
+_PAID_SINCE = "FROM purchases WHERE status = 'paid' AND paid_at >= $1 AND currency = $2"
 _BOOKED = "(SELECT true FROM journal WHERE key = posting_key)"
 
 
-async def _sales(postgres: Postgres, first_day: date, currency: str) -> dict[date, Sales]:
+async def _sales(postgres: Postgres, since: datetime, zone: str, currency: str) -> dict[date, Sales]:
     # Sum the paid purchases by day.
     rows = await postgres.fetch(
-        "SELECT paid_at::date AS day, count(*), sum(tokens)::bigint, sum(price_cents)::bigint"
+        "SELECT (paid_at AT TIME ZONE $3)::date AS day, count(*), sum(tokens)::bigint, sum(price_cents)::bigint"
         f" {_PAID_SINCE} GROUP BY 1",
-        *(first_day, currency),
+        *(since, currency, zone),
     )
     return {row["day"]: Sales(*tuple(row)[1:]) for row in rows}
 
 
-async def _buyers(postgres: Postgres, first_day: date, currency: str) -> int:
+async def _buyers(postgres: Postgres, since: datetime, currency: str) -> int:
     # Count the distinct buyers.
-    rows = await postgres.fetch(f"SELECT count(DISTINCT user_id) {_PAID_SINCE}", first_day, currency)
+    rows = await postgres.fetch(f"SELECT count(DISTINCT user_id) {_PAID_SINCE}", since, currency)
     return int(rows[0][0])
 
 
-async def _volumes(postgres: Postgres, first_day: date) -> dict[Kind, Days]:
+async def _volumes(postgres: Postgres, since: datetime, zone: str) -> dict[Kind, Days]:
     volumes: dict[Kind, Days] = {kind: {} for kind in Kind}
-    # Read the sums by kind and day.
+    # Add up the sums by kind and day.
     rows = await postgres.fetch(
-        "SELECT kind, day, postings, tokens - refunded_tokens AS tokens, refunds, refunded_tokens FROM day_postings"
-        " WHERE day >= $1",
-        first_day,
+        "SELECT kind, (quarter AT TIME ZONE $2)::date AS day, sum(postings)::bigint,"
+        " sum(tokens - refunded_tokens)::bigint, sum(refunds)::bigint, sum(refunded_tokens)::bigint"
+        " FROM quarter_postings WHERE quarter >= $1 GROUP BY 1, 2",
+        *(since, zone),
     )
     for row in rows:
         volumes[Kind(row["kind"])][row["day"]] = NetVolume(*tuple(row)[2:])
     return volumes
 
 
-async def _cash_out(postgres: Postgres, first_day: date) -> dict[date, CashOut]:
+async def _cash_out(postgres: Postgres, since: datetime, zone: str) -> dict[date, CashOut]:
     # Sum the booked payouts by day, without rejected and cancelled ones.
     rows = await postgres.fetch(
-        "SELECT created_at::date AS day, count(*), sum(tokens - cut_tokens)::bigint, sum(cut_tokens)::bigint"
-        f" FROM payouts WHERE created_at >= $1::date AND (settled_as IS NULL OR settled_as = 'paid') AND {_BOOKED}"
-        " GROUP BY 1",
-        first_day,
+        "SELECT (created_at AT TIME ZONE $2)::date AS day, count(*), sum(tokens - cut_tokens)::bigint,"
+        " sum(cut_tokens)::bigint FROM payouts"
+        f" WHERE created_at >= $1 AND (settled_as IS NULL OR settled_as = 'paid') AND {_BOOKED} GROUP BY 1",
+        *(since, zone),
     )
     return {row["day"]: CashOut(*tuple(row)[1:]) for row in rows}
 
@@ -231,12 +233,14 @@ async def _open_payouts(postgres: Postgres) -> Volume:
     return Volume(*rows[0])
 
 
-async def _advances(postgres: Postgres, first_day: date, through: datetime, repaid: Days) -> dict[date, Advances]:
+async def _advances(
+    postgres: Postgres, since: datetime, through: datetime, zone: str, repaid: Days
+) -> dict[date, Advances]:
     # Sum the debts by day; there are few, since advances have a daily limit that only an operator can exceed.
     rows = await postgres.fetch(
-        "SELECT created_at::date AS day, sum(tokens)::bigint AS tokens FROM debts"
-        " WHERE created_at >= $1::date AND created_at < $2 GROUP BY 1",
-        *(first_day, through),
+        "SELECT (created_at AT TIME ZONE $3)::date AS day, sum(tokens)::bigint AS tokens FROM debts"
+        " WHERE created_at >= $1 AND created_at < $2 GROUP BY 1",
+        *(since, through, zone),
     )
     advanced = {row["day"]: row["tokens"] for row in rows}
     return {
@@ -253,15 +257,17 @@ async def _open_debts(postgres: Postgres) -> OpenDebts:
     return OpenDebts(*rows[0])
 
 
-async def _calls(postgres: Postgres, first_day: date) -> dict[date, Calls]:
-    # Read the sums of ended calls by day.
+async def _calls(postgres: Postgres, since: datetime, zone: str) -> dict[date, Calls]:
+    # Add up the sums of ended calls by day.
     rows = await postgres.fetch(
-        "SELECT day, calls, answered, active_us / 1000000 FROM day_calls WHERE day >= $1", first_day
+        "SELECT (quarter AT TIME ZONE $2)::date AS day, sum(calls)::bigint, sum(answered)::bigint,"
+        " sum(active_us)::bigint / 1000000 FROM quarter_calls WHERE quarter >= $1 GROUP BY 1",
+        *(since, zone),
     )
     return {row["day"]: Calls(*tuple(row)[1:]) for row in rows}
 
 
-async def _tips_per_stream(postgres: Postgres, first_day: date) -> TipsPerStream:
+async def _tips_per_stream(postgres: Postgres, since: datetime) -> TipsPerStream:
     # Sum the tips by stream, and rank the streams; each row also holds the sums over all streams.
     rows = await postgres.fetch(
         f"""
@@ -269,11 +275,11 @@ async def _tips_per_stream(postgres: Postgres, first_day: date) -> TipsPerStream
                sum(t.tokens) OVER ()::bigint AS all_tokens, sum(t.refunded_tokens) OVER ()::bigint AS all_refunded
           FROM (SELECT room_id, sum(tips)::bigint AS tips, sum(tokens - refunded_tokens)::bigint AS tokens,
                        sum(refunds)::bigint AS refunds, sum(refunded_tokens)::bigint AS refunded_tokens
-                  FROM day_room_tips WHERE day >= $1 GROUP BY room_id) t
+                  FROM quarter_room_tips WHERE quarter >= $1 GROUP BY room_id) t
          WHERE (SELECT r.kind FROM rooms r WHERE r.id = t.room_id) = 'stream'
          ORDER BY t.tokens DESC, t.room_id LIMIT {STREAMS_SHOWN}
         """,
-        first_day,
+        since,
     )
     if not rows:
         return TipsPerStream(0, 0, 0, [])

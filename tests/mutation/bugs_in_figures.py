@@ -4,6 +4,7 @@ from tests.mutation.bugs import Bug, Edit
 
 STEPS = "storage/migrations/0013_batch_steps.sql"
 PARTS, FIGURES = "storage/migrations/0007_parts.sql", "storage/migrations/0012_figures.sql"
+QUARTERS = "storage/migrations/0015_figures_by_quarter.sql"
 PARTS_TESTS = "tests/storage/test_parts.py"
 FIGURES_TESTS, ACTIONS_TESTS, EXPLOITS = (
     f"tests/server/rest/test_{noun}.py" for noun in ("net_figures", "operator_actions", "money_exploits")
@@ -212,7 +213,7 @@ IN_FIGURES = (
         "figures-refunds",
         "refunds are listed beside the postings of their day",
         "the overview counts refunded tokens as income",
-        (Edit(FIGURES, "         WHERE f.kind = 6\n    ), kinds AS (", "         WHERE false\n    ), kinds AS ("),),
+        (Edit(QUARTERS, "         WHERE f.kind = 6\n    ), kinds AS (", "         WHERE false\n    ), kinds AS ("),),
         f"{FIGURES_TESTS}::test_the_overview_is_net_of_refunds_and_shows_their_sum",
         "AssertionError",
         "no refund is shown",
@@ -242,8 +243,8 @@ IN_FIGURES = (
         (
             Edit(
                 "storage/market/business_figures.py",
-                "sum(tokens - cut_tokens)::bigint, sum(cut_tokens)",
-                "sum(tokens)::bigint, sum(cut_tokens)",
+                "count(*), sum(tokens - cut_tokens)::bigint",
+                "count(*), sum(tokens)::bigint",
             ),
         ),
         f"{FIGURES_TESTS}::test_cash_out_is_net_of_the_refunds_taken_out_of_payouts",

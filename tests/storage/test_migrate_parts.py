@@ -11,6 +11,7 @@ from domain.ids import PAYOUTS, PROMOTIONS, TOKEN_SALES, PostingKey, UserId, ref
 from server.ids import new_uuid
 from storage import migrate as migrating
 from storage.ledger.audit import audit
+from storage.market.business_figures import sum_up
 from storage.migrate import migrate, migrations
 from storage.postgres import Connection, PgUUID, open_postgres
 from tests.storage.ledger_pair import open_ledger_pair, tip
@@ -150,12 +151,13 @@ async def test_every_wallet_gets_its_parts_from_its_journal(
         sums = await postgres.fetch("SELECT sum(promotional) AS promotional, sum(earned) AS earned FROM wallets")
         assert sums[0]["promotional"] > 0, "the history had promotional tokens"
         assert sums[0]["earned"] > 0, "the history had earned tokens"
+        await sum_up(postgres)
         given_back = await postgres.fetch(
             "SELECT o.kind, count(DISTINCT o.key), sum(r.tokens)::bigint FROM journal r JOIN journal o"
             " ON o.key = r.content WHERE r.kind = 6 GROUP BY 1 ORDER BY 1"
         )
         in_figures = await postgres.fetch(
-            "SELECT kind, sum(refunds)::bigint, sum(refunded_tokens)::bigint FROM day_postings WHERE refunds > 0"
+            "SELECT kind, sum(refunds)::bigint, sum(refunded_tokens)::bigint FROM quarter_postings WHERE refunds > 0"
             " GROUP BY 1 ORDER BY 1"
         )
         assert list(map(tuple, in_figures)) == list(map(tuple, given_back)) != []

@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ import trio
 
 from domain.billing.posting import Kind
 from domain.ids import ESCROW, UserId, client_key
+from server.config.time_zones import start_of_day
 from server.ids import new_uuid
 from storage.ledger.refunds import Advance
 from storage.market.business_figures import read_figures, sum_up
@@ -19,21 +21,23 @@ from tests.support.servers import running_server
 
 LOOK_SECONDS_MAX = 0.5  # twenty times what was measured, for a machine that is busy
 
+QUARTER = "date_bin('15 minutes', created_at, '2000-01-01 00:00:00+00')"
+OF_REFUND = QUARTER.replace("created_at", "r.created_at")
 # A refund counts for the kind that it refunds, and one of a released ticket for releases as well.
 IN_JOURNAL = f"""
-    SELECT day, kind, sum(postings)::bigint, sum(tokens)::bigint, sum(refunds)::bigint, sum(refunded)::bigint FROM (
-        SELECT created_at::date AS day, kind, count(*) AS postings, sum(tokens) AS tokens, 0 AS refunds, 0 AS refunded
+    SELECT quarter, kind, sum(postings)::bigint, sum(tokens)::bigint, sum(refunds)::bigint, sum(refunded)::bigint FROM (
+        SELECT {QUARTER} AS quarter, kind, count(*) AS postings, sum(tokens) AS tokens, 0 AS refunds, 0 AS refunded
           FROM journal WHERE created_at < $1 GROUP BY 1, 2
         UNION ALL
-        SELECT r.created_at::date, o.kind, 0, 0, count(DISTINCT o.key), sum(r.tokens)
+        SELECT {OF_REFUND}, o.kind, 0, 0, count(DISTINCT o.key), sum(r.tokens)
           FROM journal r JOIN journal o ON o.key = r.content WHERE r.kind = 6 AND r.created_at < $1 GROUP BY 1, 2
         UNION ALL
-        SELECT r.created_at::date, 8, 0, 0, count(DISTINCT o.key), sum(r.tokens)
+        SELECT {OF_REFUND}, 8, 0, 0, count(DISTINCT o.key), sum(r.tokens)
           FROM journal r JOIN journal o ON o.key = r.content
          WHERE r.kind = 6 AND o.kind = 3 AND r.debit_wallet <> '{ESCROW}' AND r.created_at < $1 GROUP BY 1) k
      GROUP BY 1, 2
 """
-IN_SUMS = "SELECT day, kind, postings, tokens, refunds, refunded_tokens FROM day_postings"
+IN_SUMS = "SELECT quarter, kind, postings, tokens, refunds, refunded_tokens FROM quarter_postings"
 
 
 async def check_sums(postgres: Postgres, through: datetime) -> int:
@@ -72,8 +76,8 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
         through = await sum_up(context.postgres)
         await check_sums(context.postgres, through)
         rows = await context.postgres.fetch(
-            "SELECT kind, postings::int, tokens::int, refunds::int, refunded_tokens::int FROM day_postings"
-            " WHERE kind IN (2, 5) ORDER BY kind"
+            "SELECT kind, sum(postings)::int, sum(tokens)::int, sum(refunds)::int, sum(refunded_tokens)::int"
+            " FROM quarter_postings WHERE kind IN (2, 5) GROUP BY kind ORDER BY kind"
         )
         tips, credits = (8 * 40, 8 * 40, 8 * 20, 8 * 20), (8 * 40, 8 * sum(range(1, 41)), 0, 0)
         assert [tuple(row) for row in rows] == [(Kind.TIP, *tips), (Kind.CREDIT, *credits)]
@@ -81,7 +85,7 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
 
 async def test_an_old_database_is_summed_up_over_several_calls_and_reads_are_cheap_then(old_server: str) -> None:
     async with open_postgres(old_server, pool_size=1) as postgres:
-        await postgres.execute("DELETE FROM day_postings")
+        await postgres.execute("DELETE FROM quarter_postings")
         await postgres.execute("UPDATE figures SET through = $1", FIRST_AT)
         began, looks = time.monotonic(), 1
         while (through := await sum_up(postgres)).date() < datetime.now(through.tzinfo).date():
@@ -91,11 +95,34 @@ async def test_an_old_database_is_summed_up_over_several_calls_and_reads_are_che
         assert await check_sums(postgres, through) > 300
         began = time.monotonic()
         again = await sum_up(postgres)
-        figures = await read_figures(postgres, again, 92, "USD")
+        since = start_of_day(again.date() - timedelta(days=91), ZoneInfo("UTC"))
+        figures = await read_figures(postgres, again, since, "UTC", "USD")
         seconds = time.monotonic() - began
         print(f"a look: {seconds * 1000:.1f} ms")
         assert again > through and len(figures.volumes[Kind.BLOCK]) <= 92
         assert seconds < LOOK_SECONDS_MAX
+
+
+@pytest.mark.parametrize("name", ["America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "UTC"])
+async def test_the_figures_of_a_zone_are_those_of_its_days(old_server: str, name: str) -> None:
+    """Offsets of 45 minutes, changes of half an hour, and days of 23 or 25 hours."""
+    zone = ZoneInfo(name)
+    async with open_postgres(old_server, pool_size=1) as postgres:
+        while (through := await sum_up(postgres)).date() < datetime.now(through.tzinfo).date():
+            pass
+        rows = await postgres.fetch("SELECT max(created_at) AS latest FROM journal WHERE kind = 1")
+        since = start_of_day(rows[0]["latest"].astimezone(zone).date() - timedelta(days=300), zone)
+        figures = await read_figures(postgres, through, since, name, "USD")
+        in_journal = await postgres.fetch(
+            "SELECT (created_at AT TIME ZONE $2)::date AS day, count(*) AS n, sum(tokens)::bigint AS tokens"
+            " FROM journal WHERE kind = 1 AND created_at >= $1 AND created_at < $3 GROUP BY 1",
+            *(since, name, through),
+        )
+    blocks = figures.volumes[Kind.BLOCK]
+    assert {row["day"]: (row["n"], row["tokens"]) for row in in_journal} == {
+        day: (volume.count, volume.tokens + volume.refunded_tokens) for day, volume in blocks.items() if volume.count
+    }
+    assert len(in_journal) > 200
 
 
 @pytest.mark.parametrize("back", [timedelta(0), timedelta(days=1), timedelta(days=40)])

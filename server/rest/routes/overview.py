@@ -9,6 +9,8 @@ import msgspec
 from domain.billing.posting import Kind
 from domain.refusals import Code
 from server.config.packs import PayoutSettings
+from server.config.time_zones import UTC_NAME, start_of_day
+from server.rest.periods import ZoneName, zone_of
 from server.rest.request import Request
 from server.rest.route import Needs, Routes
 from storage.market.business_figures import (
@@ -31,9 +33,10 @@ routes = Routes("/api/admin/overview")
 
 
 class OverviewQuery(msgspec.Struct, frozen=True, rename="camel"):
-    """The number of UTC days, including today."""
+    """The number of days, including today, and the time zone that they are days of."""
 
     days: Annotated[int, msgspec.Meta(ge=1, le=92)] = 30
+    tz: ZoneName = UTC_NAME
 
 
 class Sums(msgspec.Struct, frozen=True, rename="camel"):
@@ -55,7 +58,7 @@ class Sums(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Day(Sums, frozen=True, rename="camel"):
-    """One UTC day."""
+    """One day of the time zone `tz`."""
 
     day: str
 
@@ -76,12 +79,14 @@ class Margin(msgspec.Struct, frozen=True, rename="camel"):
 class Overview(msgspec.Struct, frozen=True, rename="camel"):
     """The figures of a period; tips, blocks and tickets are counted up to `through`.
 
+    `tz` is the time zone of the days.
     `currency` is that of the packs, `payoutCurrency` that of `cashOutCents` and `centsPerToken`.
     `cashOutRate` is the share of the creators' earnings in the period, net of refunds, that was cashed out in it.
     `openDebts` and `openPayouts` are those open now, regardless of their age.
     """
 
     through: str
+    tz: str
     currency: str
     payout_currency: str
     total: Sums
@@ -97,18 +102,23 @@ class Overview(msgspec.Struct, frozen=True, rename="camel"):
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def show_overview(request: Request, query: OverviewQuery) -> Overview:
-    """Sales, tickets, tips, calls, cash-out and margin, by UTC day, latest first.
+    """Sales, tickets, tips, calls, cash-out and margin, by day of the time zone `tz`, latest first.
 
-    Sums of past days are stored, and the request adds what was booked since they were stored last.
+    Sums of the past are stored, and the request adds what was booked since they were stored last. Days have 23 or 25
+    hours where the clocks of the zone change.
     """
     settings = request.context.settings
     cents = settings.payouts.cents_per_token
+    zone = await zone_of(query.tz, request.context.time_zones)
     through = await sum_up(request.context.postgres)
-    figures = await read_figures(request.context.postgres, through, query.days, settings.packs.currency)
-    days = [figures.first_day + timedelta(days=n) for n in reversed(range(query.days))]
+    today = through.astimezone(zone).date()
+    days = [today - timedelta(days=n) for n in range(query.days)]
+    since = start_of_day(days[-1], zone)
+    figures = await read_figures(request.context.postgres, through, since, zone.key, settings.packs.currency)
     total, tips = _sums(figures, days, cents), figures.tips_per_stream
     return Overview(
         through=figures.through,
+        tz=zone.key,
         currency=settings.packs.currency,
         payout_currency=settings.payouts.currency,
         total=total,

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,7 +14,7 @@ from server.ids import new_uuid
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, open_shop
-from tests.storage.ledger_pair import purchase
+from tests.storage.ledger_pair import purchase, tip
 
 NONE = {"count": 0, "tokens": 0}
 NOTHING = {**NONE, "refunds": 0, "refundedTokens": 0}
@@ -147,6 +148,33 @@ async def test_only_operators_see_it_and_only_so_far_back(shop: Shop) -> None:
     for days in ("0", "93", "x", "-1"):
         check(await operator.get("/admin/overview", days=days), 400, "VALIDATION_FAILED")
     assert len((await operator.get("/admin/overview")).json()["days"]) == 30
+
+
+@pytest.mark.parametrize("name", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu", "UTC"])
+async def test_days_are_those_of_the_time_zone(shop: Shop, name: str) -> None:
+    """The first two zones are 25 hours apart, so that their dates differ at any time."""
+    fan, creator, operator = await shop.users.fan(0), await shop.users.creator(), await shop.users.operator()
+    await shop.pay(await shop.buy(fan))
+    paid = [purchase(fan.user_id, 10), tip(fan.user_id, creator.user_id, 10)]
+    assert all(receipt.paid for receipt in await shop.context.actor.post(paid))
+    assert (await creator.post("/payouts", {"tokens": 5})).status_code == 201
+    before = datetime.now(ZoneInfo(name)).date()
+    shown = (await operator.get("/admin/overview", days=2, tz=name)).json()
+    days = [before, datetime.now(ZoneInfo(name)).date()]
+    assert (shown["tz"], shown["days"][0]["day"] in map(str, days)) == (name, True)
+    for figure in ("tokenSales", "tips", "cashOut"):
+        assert sum(day[figure]["count"] for day in shown["days"]) == shown["total"][figure]["count"] == 1
+    booked = await shop.context.postgres.fetch(
+        "SELECT (created_at AT TIME ZONE $1)::date AS day FROM journal WHERE kind = 2", name
+    )
+    assert [day["day"] for day in shown["days"] if day["tips"]["count"]] == [str(row["day"]) for row in booked]
+
+
+async def test_a_time_zone_that_does_not_exist_is_refused_by_name(shop: Shop) -> None:
+    operator = await shop.users.operator()
+    for name in ("Europe/Atlantis", "EST", "CET-1CEST", ""):
+        fields = check(await operator.get("/admin/overview", tz=name), 400, "VALIDATION_FAILED")
+        assert [error["field"] for error in fields["errors"]] == ["tz"]
 
 
 async def test_open_payouts_are_not_counted(shop: Shop) -> None:
