@@ -15,7 +15,7 @@ async def report_audit(postgres: Postgres) -> int:
     Returns the exit code: 0 if everything holds, else 1. Only reads, and may run beside a live server.
     Raises StorageUnavailable.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     failed = 0
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -1,6 +1,6 @@
 """Output of commands: results on standard output, errors as one line on standard error.
 
-Markup and highlighting are off: a path or a token may contain brackets.
+Markup, emoji and highlighting are off: a path or a token may contain brackets and colons.
 """
 
 import sys
@@ -10,7 +10,7 @@ from rich.console import Console
 
 def print_line(text: str) -> None:
     """Print text on standard output, without wrapping it."""
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+    Console(highlight=False, soft_wrap=True, emoji=False).print(text, markup=False)
 
 
 def print_error(line: str) -> None:

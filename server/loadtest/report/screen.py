@@ -1,5 +1,7 @@
 """Shows a load run on a terminal: its progress and its result."""
 
+from functools import partial
+
 from rich.console import Console, Group
 from rich.table import Column, Table
 
@@ -61,9 +63,13 @@ def show(result: Result, console: Console) -> None:
 
 
 def console_of_width() -> Console:
-    """Return a console that is WIDTH wide unless it is a terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    """Return a console that prints text as it is, and is WIDTH wide unless it is a terminal.
+
+    With rich's defaults, `call:end:` has an emoji in it and brackets are markup.
+    """
+    plain = partial(Console, highlight=False, markup=False, emoji=False)
+    console = plain()
+    return console if console.is_terminal else plain(width=WIDTH)
 
 
 def _rates(result: Result) -> Table:
