@@ -17,6 +17,7 @@ from server.observability.redaction import Unredacted
 from server.rest.background_tasks import BackgroundTasks
 from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, ClientAddress
+from server.rest.http.compression import compress
 from server.rest.http.quart_app import AppRequest, BufferedResponse
 from server.rest.query import decode_query, find_unknown_parameter
 from server.rest.request import Request, read_key, request_id
@@ -105,17 +106,22 @@ class Dispatch:
         return view
 
     async def finish(self, request: AppRequest, response: BufferedResponse) -> BufferedResponse:
-        """Add the headers that every answer has, and log it."""
+        """Compress the answer, add the headers that every answer has, and log it."""
         state: RequestState = request.state
+        origins = self._context.settings.http.allowed_origins
+        shared, packed = cross_origin(request, origins), compress(response, request.headers.get("Accept-Encoding", ""))
         # Built at once: to replace single headers, each time all are searched.
         headers = {
             **HEADERS,
             **dict(response.headers),
             **state.headers,
             **_limits(state.taken),
-            **cross_origin(request, self._context.settings.http.allowed_origins),
+            **shared,
+            **packed,
             "X-Request-Id": state.request_id,
         }
+        if vary := [part["Vary"] for part in (shared, packed) if "Vary" in part]:
+            headers["Vary"] = ", ".join(vary)
         response.headers = Headers(list(headers.items()))
         took = round((trio.current_time() - state.begun_at) * 1000, 1)
         log.info("http.answered", method=request.method, rule=_rule(request), status=response.status_code, ms=took)
