@@ -7,6 +7,7 @@ Joiners and variation selectors are kept where they shape visible text: in emoji
 
 import unicodedata
 
+MAX_NAME = 80  # characters of a display name
 ZWNJ, ZWJ = 0x200C, 0x200D
 CANCEL_TAG = 0xE007F
 BLACK_FLAG = 0x1F3F4  # the only emoji that tag characters may follow (UTS #51, ED-14a)

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, get_args
 
@@ -29,12 +30,15 @@ LAST_SECOND = 253_402_300_799
 # Tokens that are remembered as verified: a signature costs more than all other checks. At 1 kB each that is 4 MB.
 VERIFIED_MAX = 4_096
 
+NAME_CHARACTERS = 200  # of a token's name that are looked at; a display name has fewer
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The claims of a verified token, valid until `expires_at` (unix seconds).
 
     For an overlay token `user_id` is the id of the token itself, and `overlay_of` the creator that it belongs to.
+    `name` is what the token calls the user, uncleaned, at most NAME_CHARACTERS; "" without one.
     A session replaces its identity at `token:refresh`; a REST request has one of its own.
     """
 
@@ -42,6 +46,7 @@ class Identity:
     is_operator: bool
     expires_at: int
     overlay_of: UserId | None = None
+    name: str = ""
 
 
 class TokenRefused(Exception):
@@ -63,6 +68,7 @@ class TokenVerifier:
     def __init__(self, settings: AuthSettings, *, secret: str | None = None, keys: KeySet | None = None) -> None:
         self._settings = settings
         self._operator_path = claim_path(settings.operator_claim)
+        self._name_path = settings.name_claim.split(".")
         self._secret = secret_key(secret) if "HS256" in settings.algorithms else None
         self._keys = keys or _key_set(settings)
         self._verified: dict[str, dict[str, Any]] = {}  # claims by token, the oldest first
@@ -92,8 +98,9 @@ class TokenVerifier:
         self._check_parties(claims)
         return Identity(
             user_id=_subject(claims),
-            is_operator=_holds(claims, self._operator_path, self._settings.operator_value),
+            is_operator=_names(_claim_at(claims, self._operator_path), self._settings.operator_value),
             expires_at=expires_at,
+            name=_name(_claim_at(claims, self._name_path)),
         )
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -258,14 +265,18 @@ def _subject(claims: dict[str, Any]) -> UserId:
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
-def _holds(claims: dict[str, Any], path: tuple[str, ...], expected: str) -> bool:
-    """Return whether the claim at this path, such as `app_metadata.role`, equals the expected text or lists it."""
+def _claim_at(claims: dict[str, Any], path: Sequence[str]) -> object:
+    """Return the claim at this path, such as `app_metadata.role`, or None."""
     claim: object = claims
     for step in path:
         if not isinstance(claim, dict):
-            return False
+            return None
         claim = claim.get(step)
-    return _names(claim, expected)
+    return claim
+
+
+def _name(claim: object) -> str:
+    return claim[:NAME_CHARACTERS] if isinstance(claim, str) else ""
 
 
 def bearer(header_value: str | None) -> str:

@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from domain.ids import UserId
 from domain.protocol.events import Person
+from domain.text import MAX_NAME, clean_name
 from storage.people.users import ensure_user
 from storage.postgres import Postgres
 
@@ -21,15 +22,17 @@ class UserCache:
         self._postgres = postgres
         self._known: OrderedDict[UserId, Person] = OrderedDict()
 
-    async def ensure_user(self, user_id: UserId) -> Person:
+    async def ensure_user(self, user_id: UserId, name: str = "") -> Person:
         """Return a user with the display name, and create the user with an empty wallet if necessary.
 
-        Queries the database only for a user that is not cached; two such calls at once both query, which is harmless.
+        A user without a display name is given `name`, cleaned, if it has a visible character. Queries the database only
+        for a user that is not cached, or is given a name; two such calls at once both query, which is harmless.
         Raises StorageUnavailable, with nothing cached.
         """
         person = self._known.get(user_id)
-        if person is None:
-            person = self._known[user_id] = Person(user_id, await ensure_user(self._postgres, user_id))
+        given = clean_name(name[:MAX_NAME]) if name and (person is None or not person.display_name) else ""
+        if person is None or given:
+            person = self._known[user_id] = Person(user_id, await ensure_user(self._postgres, user_id, given))
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         self._known.move_to_end(user_id)

@@ -31,6 +31,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     leeway_seconds: Annotated[int, msgspec.Meta(ge=0, le=300)] = 0
     operator_claim: str = "app_metadata.role"
     operator_value: str = "operator"
+    name_claim: str = "user_metadata.full_name"
 
     def __post_init__(self) -> None:
         if not self.algorithms or not set(self.algorithms) <= set(get_args(Algorithm)):
@@ -46,6 +47,8 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if not self.operator_value:
             raise ValueError("auth.operator_value must not be empty")
         claim_path(self.operator_claim)
+        if self.name_claim and "" in self.name_claim.split("."):
+            raise ValueError("auth.name_claim must be a claim's name, or names joined by dots")
 
 
 def check_address(url: str) -> None:

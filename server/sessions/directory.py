@@ -132,6 +132,11 @@ class Sessions:
         else:
             session.note_silence(session.connection.is_silent(now))
 
+    def rename(self, person: Person) -> None:
+        """Use a user's new name in what their sessions say from now on."""
+        for session in self._by_user.get(UserId(person.user_id), ()):
+            session.person = person
+
     def online(self, user_id: UserId) -> bool:
         """Whether any session of this user has a connection to this server; a creator must have one to be called."""
         return any(session.connection is not None for session in self._by_user.get(user_id, ()))

@@ -40,18 +40,29 @@ _CREATORS = Listing(
 )
 
 
-async def ensure_user(postgres: Postgres, user_id: UserId) -> str:
-    """Create the user if there is none, and return the display name, "" for a new user.
+async def ensure_user(postgres: Postgres, user_id: UserId, name: str = "") -> str:
+    """Create the user if there is none, and return the display name; a user without one is given `name`.
 
     A trigger creates the wallet. Idempotent, also if two requests of a new user run at once. Raises StorageUnavailable.
     """
     # Read the name of a known user.
     row = await postgres.fetchrow("SELECT display_name FROM users WHERE supabase_id = $1", user_id)
-    if row is not None:
+    if row is not None and (row["display_name"] or not name):
         return str(row["display_name"])
-    # Insert the user, unless a concurrent request has.
-    await postgres.execute("INSERT INTO users (supabase_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id)
-    return ""
+    # Insert the user, or name the one that exists, unless a concurrent request has.
+    await postgres.execute(
+        "INSERT INTO users (supabase_id, display_name) VALUES ($1, $2) ON CONFLICT (supabase_id)"
+        " DO UPDATE SET display_name = $2 WHERE users.display_name = '' AND $2 <> ''",
+        user_id,
+        name,
+    )
+    return name
+
+
+async def rename_user(postgres: Postgres, user_id: UserId, display_name: str) -> None:
+    """Store a user's display name. Raises StorageUnavailable."""
+    # Change the name.
+    await postgres.execute("UPDATE users SET display_name = $2 WHERE supabase_id = $1", user_id, display_name)
 
 
 async def find_user(postgres: Postgres, user_id: UserId) -> User | None:

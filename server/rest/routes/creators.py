@@ -9,14 +9,14 @@ from msgspec import UNSET, UnsetType
 from domain.amounts import MAX_POSTING_TOKENS
 from domain.billing.block import BlockPrice
 from domain.ids import UserId
-from domain.protocol.events import Person
 from domain.refusals import Code, Refusal
 from domain.room import inputs
-from domain.text import clean_name
+from domain.text import MAX_NAME, clean_name
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
+from server.rest.routes.me import publish_name
 from server.rest.strict_json import FieldError
 from storage.paging import Paged
 from storage.people.users import (
@@ -47,7 +47,7 @@ class CreatorTerms(msgspec.Struct, frozen=True, rename="camel"):
     """The rate, name and availability of a creator; each that is not sent stays as it is."""
 
     rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)] | UnsetType = UNSET
-    display_name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | None = None
+    display_name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)] | None = None
     accepts_calls: bool | UnsetType = UNSET
 
 
@@ -76,7 +76,7 @@ async def update_creator(request: Request, body: CreatorTerms) -> CreatorCard | 
     creator = await become_creator(request.context.postgres, request.user_id, name, rate, accepts_calls)
     if creator is None:
         return invalid(FieldError("rateTokensPerMin", "is required to become a creator"))
-    request.context.user_cache.rename(Person(creator.user_id, creator.display_name))
+    publish_name(request, creator.display_name)
     return _card(request, creator)
 
 

@@ -1,11 +1,19 @@
 """The caller's own user and wallet."""
 
+from typing import Annotated
+
 import msgspec
 
 from domain.ids import UserId
+from domain.protocol.events import Person
+from domain.refusals import Code, Refusal
+from domain.text import MAX_NAME, clean_name
 from server.rest.request import Request
+from server.rest.responses import invalid
 from server.rest.route import Routes
 from server.rest.routes.wallet import WalletCard, read_account
+from server.rest.strict_json import FieldError
+from storage.people.users import rename_user
 
 routes = Routes("/api/me")
 
@@ -31,3 +39,30 @@ async def show_me(request: Request) -> Me:
     """The user of the token, and their wallet. The first request of a new user creates both."""
     user, wallet = await read_account(request, request.user_id)
     return Me(UserCard(user.user_id, user.display_name, user.is_creator, request.is_operator), wallet)
+
+
+class NameWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """The name that other users are to see."""
+
+    display_name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+
+
+@routes.put(refuses=(Code.VALIDATION_FAILED,))
+async def rename_me(request: Request, body: NameWanted) -> Me | Refusal:
+    """Change the caller's display name; chat messages and tips carry it from now on.
+
+    A user without a name of their own is called as their first token says.
+    """
+    name = clean_name(body.display_name)
+    if not name:
+        return invalid(FieldError("displayName", "must have a visible character"))
+    await rename_user(request.context.postgres, request.user_id, name)
+    publish_name(request, name)
+    return await show_me(request)
+
+
+def publish_name(request: Request, display_name: str) -> None:
+    """Use the caller's new name, which is stored, in their sessions and further requests on this server."""
+    person = Person(request.user_id, display_name)
+    request.context.user_cache.rename(person)
+    request.context.sessions.rename(person)
