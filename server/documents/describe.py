@@ -48,6 +48,8 @@ def describe(owners: Sequence[str], name: str, schema: Json, group: str = "") ->
     typed = _with_known_values(_with_values(schema, entry.values) if entry.values else _with_time(name, schema))
     if entry.description:
         typed["description"] = " ".join(sentences)
+    if typed.get("default", "") is None:
+        del typed["default"]  # generators take a field with a default for one that is always there
     if len(schema.get("enum", ())) == 1:
         return {"type": "string", "const": schema["enum"][0], "description": typed.get("description", "")}
     return typed if entry.example is NONE else {**typed, "examples": [entry.example]}

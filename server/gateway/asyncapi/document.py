@@ -53,6 +53,7 @@ def asyncapi(
             "version": version(),
             "description": text.INTRODUCTION,
             "license": {"name": "MIT"},
+            "tags": [{"$ref": f"#/components/tags/{tag}"} for tag in text.TAGS],
         },
         "defaultContentType": CONTENT_TYPES[Encoding.JSON],
         "servers": {"ws": _server(scheme, host)},
@@ -209,7 +210,7 @@ def _operations() -> Iterator[tuple[str, Json]]:
         operation = _operation("receive", kind)
         if kind in OK_HAS:
             named = " and ".join(f"`{field}`" for field in OK_HAS[kind])
-            operation["description"] = f"Its `ok` has {named}."
+            operation["description"] += f" Its `ok` has {named}."
         yield _id(kind), operation | {"reply": {"channel": _THE_CHANNEL, "messages": _in_channel(answers)}}
     for kind in messages():
         if kind not in commands():
@@ -222,6 +223,7 @@ def _operation(action: str, kind: Kind) -> Json:
         "action": action,
         "title": tag_of(kind),
         "summary": _summary(kind),
+        "description": _description(kind) or _summary(kind),
         "channel": _THE_CHANNEL,
         "tags": [{"$ref": f"#/components/tags/{tag}"} for tag in _tags(kind)],
         "messages": _in_channel([kind]),

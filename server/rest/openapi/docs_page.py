@@ -13,6 +13,7 @@ import msgspec
 from server.documents.describe import Json
 from server.rest.openapi.page_parts import example, folded, opening, prose, table, words
 
+TOKENS = {"bearer": "users", "operator": "operators"}  # the callers, by the name of the security scheme
 AUDIENCES = {"command": "Commands", "answer": "Answers", "sequenced": "Events of a room", "private": "Private events"}
 
 
@@ -72,14 +73,14 @@ def _authentication(security: list[Json]) -> str:
     proofs = [
         " with ".join(f"<code>{escape(name)}</code>" for name in headers)
         for headers in security
-        if "bearer" not in headers
+        if not headers.keys() & TOKENS.keys()
     ]
     if proofs:
         return f"The caller is authenticated by {', or by '.join(proofs)}."
     if not security:
         return "No authentication."
-    callers = "operators" if "operator" in security[0]["bearer"] else "users"
-    return f"For {callers}: <code>Authorization: Bearer &lt;token&gt;</code>"
+    (scheme,) = security[0]
+    return f"For {TOKENS[scheme]}: <code>Authorization: Bearer &lt;token&gt;</code>"
 
 
 def _parameter(http: Json, parameter: Json) -> tuple[str, str]:

@@ -64,7 +64,7 @@ def openapi(routes: Sequence[Route]) -> Json:
             "responses": {name_of(codes): response_to(codes, schemas) for codes in groups_of(routes)},
             "parameters": {"Idempotency-Key": _KEY},
             "headers": {name: {"schema": schema, "description": what} for name, (schema, what) in _HEADERS.items()},
-            "securitySchemes": {"bearer": text.BEARER, **_proof_schemes(routes)},
+            "securitySchemes": {"bearer": text.BEARER, "operator": text.OPERATOR, **_proof_schemes(routes)},
         },
     }
 
@@ -106,15 +106,18 @@ def _tags(routes: Iterable[Route]) -> dict[str, str]:
 
 
 def _security(route: Route) -> list[Json]:
-    """The alternatives by which a caller is authenticated: groups of headers, or a bearer token with a scope."""
+    """The alternatives by which a caller is authenticated: groups of headers, or a token of a user or an operator."""
     if route.needs is Needs.ANYONE:
         return [{name: [] for name in group} for group in route.proofs]
-    return [{"bearer": ["operator"] if route.needs is Needs.OPERATOR else []}]
+    return [{"operator" if route.needs is Needs.OPERATOR else "bearer": []}]
 
 
 def _proof_schemes(routes: Iterable[Route]) -> Json:
     names = {name for route in routes for group in route.proofs for name in group}
-    return {name: {"type": "apiKey", "in": "header", "name": name} for name in sorted(names)}
+    return {
+        name: {"type": "apiKey", "in": "header", "name": name, "description": text.PROOFS[name]}
+        for name in sorted(names)
+    }
 
 
 def _path_parameters(route: Route) -> Iterator[Json]:

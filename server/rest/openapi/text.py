@@ -41,7 +41,17 @@ BEARER: dict[str, Any] = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "JWT",
-    "description": "`sub` is the user's id; `operator` marks routes for users whose token has the operator claim.",
+    "description": "`Authorization: Bearer <token>`, where the token is a JWT whose `sub` is the user's id.",
+}
+OPERATOR = {**BEARER, "description": "The same, with a token that has the operator claim."}
+
+# The headers by which services prove who they are, instead of a token.
+PROOFS = {
+    "X-Billing-Secret": "The secret that the server was started with, in `BILLING_WEBHOOK_SECRET`.",
+    "Webhook-Id": "The id of the message, by Standard Webhooks.",
+    "Webhook-Timestamp": "Unix seconds, at most five minutes old.",
+    "Webhook-Signature": "`v1,` and base64 of the HMAC-SHA256 of id, timestamp and body, by Standard Webhooks.",
+    "Stripe-Signature": "Stripe's signature of the event.",
 }
 
 KEY = "The request is carried out once under this key; bare, or a quoted string (RFC 8941) for the same key."
