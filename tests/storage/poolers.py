@@ -60,7 +60,7 @@ def pooler(
         launch = choose_launch(bin_dir(), directory)
         (port,) = free_ports(1) if tls else (PORT,)
         if tls:
-            _write_certificate(directory)
+            write_certificate(directory)
         (directory / "users.txt").write_text(f'"{USER}" ""\n')
         (directory / "pgbouncer.ini").write_text(
             (SETTINGS + TLS * tls).format(
@@ -88,7 +88,7 @@ def pooler(
         shutil.rmtree(directory)
 
 
-def _write_certificate(directory: Path) -> None:
+def write_certificate(directory: Path) -> None:
     """Write the key and the certificate of a server that signs for itself."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     now = datetime.now(UTC)
