@@ -6,6 +6,18 @@ from server.documents.describe import Json
 from server.documents.field import example_id
 
 TIME = "2026-03-02T18:00:00.000Z"
+RINGING = {
+    "status": "ringing",
+    "acceptedAt": None,
+    "startedAt": None,
+    "expiresAt": "2026-03-02T18:00:30.000Z",
+    "blocks": 0,
+    "tokens": 0,
+    "activeSeconds": 0.0,
+    "paidThrough": None,
+}
+# By schema and field, what differs from the usual example of the field's object.
+CHANGES: dict[str, dict[str, Json]] = {"CallRung": {"call": RINGING}}
 
 
 def example_of(schema: Json, components: Json, name: str = "") -> Any:
@@ -16,7 +28,10 @@ def example_of(schema: Json, components: Json, name: str = "") -> Any:
     if "examples" in schema:
         return schema["examples"][0]
     if "$ref" in schema:
-        return example_of(components[schema["$ref"].rpartition("/")[2]], components, name)
+        component = schema["$ref"].rpartition("/")[2]
+        changes = CHANGES.get(component, {})
+        example = example_of(components[component], components, name)
+        return example | {field: example[field] | each for field, each in changes.items()} if changes else example
     if "anyOf" in schema:
         return example_of(next(each for each in schema["anyOf"] if each != {"type": "null"}), components, name)
     if "const" in schema:

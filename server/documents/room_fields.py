@@ -2,6 +2,9 @@
 
 from server.documents.field import Field, example_id
 
+FAN = {"userId": example_id("fanId"), "displayName": "Finn"}
+CREATOR = {"userId": example_id("creatorId"), "displayName": "Cleo"}
+
 ROOM_FIELDS: dict[str, Field] = {
     # Calls
     "call": Field("The call as it is now."),
@@ -12,8 +15,8 @@ ROOM_FIELDS: dict[str, Field] = {
     "CallStateChanged.holds": Field("Every reason for which the clock is stopped; empty while it runs.", [], "Hold"),
     "CallPaused.holds": Field("Every reason for which the clock is stopped now.", ["absent:fan"], "Hold"),
     "CallView.holds": Field("Every reason for which the clock is stopped; empty while it runs.", [], "Hold"),
-    "fan": Field("The user who calls and pays."),
-    "creator": Field("The user who is called, or who streams, and is paid."),
+    "fan": Field("The user who calls and pays.", FAN),
+    "creator": Field("The user who is called, or who streams, and is paid.", CREATOR),
     "creatorId": Field("The user id of the creator."),
     "rateTokensPerMin": Field("The price of a minute, in tokens; at least 1.", 60),
     "StreamView.rateTokensPerMin": Field("The price of a minute, in tokens; null if the stream is not metered.", None),
@@ -175,16 +178,16 @@ ROOM_FIELDS: dict[str, Field] = {
     # Tips
     "tip": Field("The tip."),
     "tipId": Field("The id of the tip."),
-    "TipNew.from": Field("The user who gave the tip."),
-    "HistoryTip.from": Field("The user who gave the tip."),
-    "ChatNew.from": Field("The user who wrote the message."),
-    "HistoryChat.from": Field("The user who wrote the message."),
+    "TipNew.from": Field("The user who gave the tip.", FAN),
+    "HistoryTip.from": Field("The user who gave the tip.", FAN),
+    "ChatNew.from": Field("The user who wrote the message.", FAN),
+    "HistoryChat.from": Field("The user who wrote the message.", FAN),
     "amountTokens": Field("The size of the tip, in tokens: 1 to 1,000,000,000.", 50),
     "message": Field("The tip's message as plain text; null for none, and from a muted user.", "Bravo!"),
     "TipSend.message": Field("A message of up to 500 characters.", "Bravo!"),
     "TipWanted.message": Field("A message of up to 500 characters.", "Bravo!"),
     "TipSend.key": Field("The idempotency key: repeated, it returns the first result and moves nothing.", "tip-7f3a"),
-    "toCreatorId": Field("The user id of the creator who gets the tip."),
+    "toCreatorId": Field("The user id of the creator who gets the tip.", CREATOR["userId"]),
     "context": Field("The room in which the tip appears."),
     "TipContext.streamId": Field("The stream.", example_id("streamId")),
     "TipContext.callId": Field("The call."),
