@@ -28,6 +28,7 @@ from tests.mutation.bugs_in_ledger import IN_LEDGER
 from tests.mutation.bugs_in_payments import IN_PAYMENTS
 from tests.mutation.bugs_in_process import IN_PROCESS
 from tests.mutation.bugs_in_python import IN_PYTHON
+from tests.mutation.bugs_in_reads import IN_READS
 from tests.mutation.bugs_in_removals import IN_REMOVALS
 from tests.mutation.bugs_in_resources import IN_RESOURCES
 from tests.mutation.bugs_in_rights import IN_RIGHTS
@@ -61,6 +62,7 @@ BUGS = (
     *IN_VIEWERS,
     *IN_RESOURCES,
     *IN_FIGURES,
+    *IN_READS,
     *IN_REMOVALS,
     *IN_TICKETS,
     *IN_CALLS,

@@ -108,6 +108,8 @@ async def test_the_figures_of_a_zone_are_those_of_its_days(old_server: str, name
     """Offsets of 45 minutes, changes of half an hour, and days of 23 or 25 hours."""
     zone = ZoneInfo(name)
     async with open_postgres(old_server, pool_size=1) as postgres:
+        await postgres.execute("DELETE FROM quarter_postings")
+        await postgres.execute("UPDATE figures SET through = $1", FIRST_AT)
         while (through := await sum_up(postgres)).date() < datetime.now(through.tzinfo).date():
             pass
         rows = await postgres.fetch("SELECT max(created_at) AS latest FROM journal WHERE kind = 1")
