@@ -243,6 +243,14 @@ ENUMERATIONS: dict[str, Enumeration] = {
             "overlay": "A creator's display of tips.",
         },
     ),
+    "SettlementOutcome": Enumeration(
+        "What became of an operator's decision about payments.",
+        {
+            "credit": "The buyer got the tokens of the purchase.",
+            "reject": "No tokens were credited.",
+            "not_booked": "A credit was decided, and the ledger refused it; the payment is open again.",
+        },
+    ),
     "SettlementAction": Enumeration(
         "What an operator decided about payments.",
         {

@@ -93,7 +93,7 @@ MONEY_FIELDS: dict[str, Field] = {
     "eventId": Field("The provider's id of the event that reported it.", "evt_42"),
     "PaymentCard.reference": Field("The provider's reference to what was bought: the purchase's id.", "0197c0de"),
     "amountCents": Field("The amount in cents, hundredths of the currency's unit.", 500),
-    "PaymentCard.action": Field("What an operator decided; null if nobody did.", None, "SettlementAction"),
+    "PaymentCard.action": Field("What an operator decided; null if nobody did.", None, "SettlementOutcome"),
     "SettlementWanted.action": Field("The decision.", "credit"),
     "settledAt": Field("When an operator decided; null before.", None),
     "reversalId": Field("The id of the reversal."),
