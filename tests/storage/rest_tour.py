@@ -50,7 +50,7 @@ async def make_tour(context: Context, trying: Callable[[str], None], stripe: Str
 
 
 async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> None:
-    documents = ("/api/asyncapi.json", "/api/openapi.json", "/api/docs")
+    documents = ("/api/asyncapi.json", "/api/openapi.json", "/api/docs", "/api/docs/quickstart")
     for path in ("/healthz", "/readyz", "/metrics", "/api/config", *documents):
         await tour.ask(None, f"GET {path}")
     terms = {"rateTokensPerMin": 60, "displayName": "Cleo"}
@@ -58,6 +58,7 @@ async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller)
     await tour.ask(creator, "PUT /api/creators/me/blocks/{userId}", userId=LONG_FAN)
     await tour.ask(creator, "DELETE /api/creators/me/blocks/{userId}", userId=LONG_FAN)
     await tour.ask(fan, "GET /api/me")
+    await tour.ask(fan, "PUT /api/me", body={"displayName": "Fay"})
     gift = {"userId": str(fan.user_id), "tokens": 1000, "reason": "welcome"}
     for _ in range(2):
         await tour.ask(operator, "POST /api/admin/credits", body=gift)
@@ -113,6 +114,8 @@ async def _give_back(tour: Tour, context: Context, fan: Caller, creator: Caller,
     await make_stream(context.postgres, stream, creator.user_id)
     paid = tip(fan.user_id, creator.user_id, 5), ticket(stream, fan.user_id, creator.user_id, 5)
     await context.actor.post(paid)
+    await context.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", stream, fan.user_id)
+    await tour.ask(fan, "GET /api/billing/streams/{streamId}", streamId=stream)
     for target in (
         {"tipId": paid[0].ref_id},
         {"ticketId": paid[1].ref_id},
