@@ -59,6 +59,7 @@ BEYOND: dict[str, tuple[Code, ...]] = {
     "getAdminUsersUserIdReports": (Code.VALIDATION_FAILED,),
     "getAdminUsersUserIdBans": (Code.VALIDATION_FAILED,),
     "getBillingStats": (Code.VALIDATION_FAILED,),  # a zone is a text, and only those of the IANA database are zones
+    "getAdminOverview": (Code.VALIDATION_FAILED,),  # the same
     "getOverlayTokens": (Code.VALIDATION_FAILED,),
     "postTokensPurchases": (Code.VALIDATION_FAILED, Code.IDEMPOTENCY_CONFLICT),
     "postPayouts": (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.IDEMPOTENCY_CONFLICT),
