@@ -120,6 +120,8 @@ class Room:
         async with trio.open_nursery() as other_room:
             other_room.start_soon(_charge_blocks, late_ms)
             await self.publish(events, events_a_write)
+            while not late_ms:  # few events are published before the first block is due
+                await trio.sleep(BLOCK_SECONDS)
             other_room.cancel_scope.cancel()
         return late_ms
 

@@ -100,7 +100,7 @@ async def begin_with_another_command(target: Target, encoding: Encoding) -> int 
 
 
 async def keep_open_past_the_token(target: Target, encoding: Encoding) -> int | None:
-    async with raw_session(target, encoding, target.token(ttl_seconds=2)) as raw:
+    async with raw_session(target, encoding, target.token(ttl_seconds=5)) as raw:
         return await raw.end()
 
 

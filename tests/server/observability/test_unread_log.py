@@ -236,7 +236,8 @@ def test_a_path_that_the_terminal_cannot_show_is_escaped(data_dir: Path, tmp_pat
 def test_a_command_whose_result_cannot_be_written_fails_with_one_line(command: str, data_dir: Path) -> None:
     with full_disk() as output:
         words = [*command.split(), "--data", str(data_dir)]
-        with start_command(*words, cwd=data_dir.parent, out=output.out) as process:
+        settings = {"HALFMINUTE_JWT_SECRET": SECRET}
+        with start_command(*words, cwd=data_dir.parent, settings=settings, out=output.out) as process:
             _, errors = process.communicate(timeout=60)
     assert errors.splitlines() == ["halfminute: cannot write the output: No space left on device"]
     assert process.returncode == 1

@@ -72,6 +72,7 @@ BEYOND: dict[str, tuple[Code, ...]] = {
     "postAdminBans": (Code.VALIDATION_FAILED,),
     # In JSON Schema 5.0 is an integer; a text may consist of control characters alone.
     "putCreatorsMe": (Code.VALIDATION_FAILED,),
+    "putMe": (Code.VALIDATION_FAILED,),
     "putWalletLimits": (Code.VALIDATION_FAILED,),
     "postStreams": (Code.VALIDATION_FAILED,),  # also for a price that its type does not take
     "postCallsInit": SPENDING,
