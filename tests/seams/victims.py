@@ -38,6 +38,7 @@ class Victim:
         )
         self._socket: ClientConnection | None = None
         self._refs = 0
+        self._session_id = str(uuid4())
         self.received: list[dict[str, Any]] = []
 
     def close(self) -> None:
@@ -83,6 +84,20 @@ class Victim:
             self._socket.socket.close()
             self._socket = None
 
+    def resume(self, channel: str) -> None:
+        """Lose the connection, and resume the session in one room as far as its events were received."""
+        self.lose_connection()
+        try:
+            self._open({"sessionId": self._session_id, "channels": self._positions(channel)})
+        except (ConnectionClosed, OSError, WebSocketException):
+            self._socket = None
+
+    def _positions(self, channel: str) -> list[dict[str, Any]]:
+        """Return the last event received of a room; empty if the room was not joined."""
+        joined = [event for event in self.received if event["type"] == "room:joined" and event["channel"] == channel]
+        heard = [event["seq"] for event in self.received if event.get("channel") == channel and "seq" in event]
+        return [{"channel": channel, "epoch": joined[-1]["epoch"], "seq": heard[-1]}] if joined else []
+
     def _ask_once(self, message: dict[str, Any]) -> dict[str, Any]:
         socket = self._socket or self._open()
         self._refs += 1
@@ -90,12 +105,13 @@ class Victim:
         socket.send(json.dumps({**message, "ref": ref}))
         return self._wait(socket, lambda event: event.get("ref") == ref, message)
 
-    def _open(self) -> ClientConnection:
+    def _open(self, resume: dict[str, Any] | None = None) -> ClientConnection:
         protocols = [Subprotocol("halfminute.v1.json")]
         self._socket = connect(self._address, subprotocols=protocols, proxy=None).__enter__()
-        opening = {"type": "session:open", "token": self._token}
+        opening = {"type": "session:open", "token": self._token, **({} if resume is None else {"resume": resume})}
         self._socket.send(json.dumps(opening))
-        self._wait(self._socket, lambda event: event["type"] == "session:ready", opening)
+        ready = self._wait(self._socket, lambda event: event["type"] == "session:ready", opening)
+        self._session_id = ready["sessionId"]
         return self._socket
 
     def _wait(
@@ -132,6 +148,8 @@ def go_through_a_call(fan: Victim, creator: Victim, screen: Victim, cron: Callab
     _send_in_room(fan, channel, to)
     for command in ("call:pause", "call:resume"):
         fan.ask(command, callId=call_id)
+    fan.resume(channel)
+    fan.ask("ping")
     fan.lose_connection()
     fan.ask("room:join", channel=channel)
     fan.request("GET", f"/billing/{call_id}")
@@ -161,6 +179,10 @@ def go_through_a_stream(fan: Victim, creator: Victim, screen: Victim, operator: 
     screen.ask("room:join", channel=channel, sinceTipId=str(uuid4()), **{"as": "overlay"})
     _send_in_room(fan, channel, joined.get("memberId", str(uuid4())))
     creator.ask("member:mute", channel=channel, userId=str(fan.user_id))
+    fan.resume(channel)
+    fan.request("GET", f"/billing/streams/{stream_id}")
+    fan.request("GET", f"/billing/history?streamId={stream_id}")
+    operator.request("GET", f"/admin/streams/{stream_id}")
     fan.lose_connection()
     fan.ask("room:join", channel=channel)
     creator.request("PUT", f"/creators/me/blocks/{fan.user_id}")
@@ -224,6 +246,7 @@ def look_around(fan: Victim, creator: Victim, operator: Victim) -> None:
     tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1}
     fan.request("POST", "/tips/send", tip)
     fan.request("PUT", "/wallet/limits", {"dailySpendLimit": 100_000})
+    fan.request("PUT", "/me", {"displayName": "Vic"})
     for path in (
         *("/me", "/wallet", "/wallet/ledger", "/tokens/packs", "/tokens/purchases", "/payouts", "/creators"),
         *("/streams", "/calls/stats", "/billing/stats", "/billing/history", "/tips?role=sent"),
@@ -233,6 +256,10 @@ def look_around(fan: Victim, creator: Victim, operator: Victim) -> None:
         fan.request("GET", path)
     creator.request("POST", "/payouts", {"tokens": 1})
     fan.request("POST", "/reports", {"userId": str(creator.user_id), "reason": "a test"})
-    for path in ("/admin/rooms", "/admin/overview", "/admin/reports", "/admin/bans", "/admin/debts", "/admin/actions"):
+    about = f"/admin/users/{fan.user_id}"
+    for path in (
+        *("/admin/rooms", "/admin/overview", "/admin/reports", "/admin/bans", "/admin/debts", "/admin/actions"),
+        *("/admin/reads", "/admin/users?name=v", about, f"{about}/reports", f"{about}/bans"),
+    ):
         operator.request("GET", path)
     operator.request("POST", "/admin/credits", {"userId": str(fan.user_id), "tokens": 50, "reason": "a test"})
