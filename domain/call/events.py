@@ -95,7 +95,7 @@ class CallEvents:
         self._warning.repeat()
 
     def resend_funds(self) -> None:
-        """Send the fan whether their funds suffice, since a session of theirs was resumed."""
+        """Send the fan `balance:low` or `balance:ok` with the next review: a session of theirs was resumed."""
         self._warning.resend()
 
     def funds(self, low: bool, at: Instant) -> list[Effect]:

@@ -105,7 +105,7 @@ class OwnerConnected(msgspec.Struct, frozen=True):
 
 
 class PayerResumed(msgspec.Struct, frozen=True):
-    """A session of this user was resumed: send the user whether their funds suffice, if they pay in this room."""
+    """A session of this user was resumed: send `balance:low` or `balance:ok` if the user pays in this room."""
 
     user_id: UserId
 

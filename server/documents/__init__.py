@@ -1,4 +1,4 @@
-"""What both API documents say about fields and values: descriptions, meanings of enumerations, and examples.
+"""The texts of both API documents about fields and values: descriptions, meanings of enumerations, and examples.
 
 Imports the layers below.
 """

@@ -41,7 +41,7 @@ def _resend_call_end(session: Session, send: Send, moment: float) -> None:
 
 
 def _resend_funds(session: Session) -> None:
-    """Have the rooms in which the user may pay send whether their funds suffice, and for how long."""
+    """Have the rooms in which the user may pay send `balance:low` or `balance:ok`."""
     for membership in session.live_memberships().values():
         if membership.room.parties or membership.room.has_blocks:
             membership.room.inbox.deliver(inputs.PayerResumed(session.user_id))

@@ -1,4 +1,4 @@
--- What operators read: a record of their reads of personal data, and indexes for their searches.
+-- The record of operators' reads of personal data, and indexes for their searches.
 
 -- One row for each user whose data an operator read; `user_id` is NULL for a list or a search that is not about one user.
 -- `route` is the path as it is declared, `room_id` the call or stream. Without foreign keys: a filter may name any id.

@@ -29,14 +29,14 @@ class Block(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class StoredTime(NamedTuple):
-    """What a payer has paid in one room, and the active time as it was stored last, at most some seconds ago."""
+    """The blocks that a payer has paid in one room, and the active time as it was stored last, some seconds ago."""
 
     paid: Paid
     active: Duration
 
 
 async def find_paid_time(postgres: Postgres, room_id: RoomId, payer: UserId) -> StoredTime | None:
-    """Return what a payer has paid in a room; None if they never began to. Raises StorageUnavailable."""
+    """Return the blocks and the time of a payer in a room; None without a meter. Raises StorageUnavailable."""
     # Read the payer's meter.
     row = await postgres.fetchrow(
         "SELECT last_block, tokens, refunded_blocks, refunded_tokens, active_us FROM meters"

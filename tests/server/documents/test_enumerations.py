@@ -11,7 +11,7 @@ from domain.refusals import Code
 from server.documents.enumerations import ENUMERATIONS
 from storage.postgres import open_postgres
 
-# What the database allows in a column, and the enumeration that the documents have for it.
+# The values that the database allows in a column, and the enumeration of the documents for them.
 STORED = {
     "calls.status": "CallStatus",
     "calls.block_rounding": "BlockRounding",
