@@ -8,7 +8,7 @@ import trio
 
 # The least time between two wake-ups. A lone timer is exact. Of many, those due in this time are called together, and
 # the blocks of their rooms are committed in one batch; each batch takes about a millisecond, however few it holds.
-PAUSE_SECONDS = 0.025
+PAUSE_SECONDS = 0.015
 
 
 class TimerListener(Protocol):
