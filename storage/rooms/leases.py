@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 import trio
 
 from domain.billing.meter import SetBack
@@ -45,8 +46,12 @@ class Claim(NamedTuple):
     epoch: int
 
 
-class Checkpoint(NamedTuple):
-    """The state of a running meter: the active time of its payer, in microseconds, and its set-backs."""
+class Checkpoint(msgspec.Struct, frozen=True, gc=False):
+    """The state of a running meter: the active time of its payer, in microseconds, and its set-backs.
+
+    One is made for each room at once. Objects that Python's collector tracks would start a collection, which takes
+    longer the more connections there are.
+    """
 
     room_id: RoomId
     epoch: int
@@ -63,8 +68,8 @@ class Whereabouts(Enum):
     TO_BE_ADOPTED = auto()
 
 
-class Tenure(NamedTuple):
-    """A room that this server runs, and the epoch of its claim."""
+class Tenure(msgspec.Struct, frozen=True, gc=False):
+    """A room that this server runs, and the epoch of its claim. Untracked for the same reason as Checkpoint."""
 
     room_id: RoomId
     epoch: int

@@ -47,7 +47,7 @@ class Rows:
 
     async def fenced(self, tenures: Sequence[Tenure]) -> list[RoomId]:
         self._ask("compare")
-        return [room_id for room_id, _ in tenures if room_id in self.lost]
+        return [tenure.room_id for tenure in tenures if tenure.room_id in self.lost]
 
     async def release(self) -> None:
         self._ask("release")
