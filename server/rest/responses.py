@@ -3,6 +3,7 @@
 Exceptions become refusals here, in one place, so that a handler raises or returns them without regard to HTTP.
 """
 
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Any, NamedTuple, overload
 
@@ -14,7 +15,7 @@ from domain.refusals import Code, Refusal, unfit
 from server.access.rate_limits import RateLimitsUnavailable
 from server.access.tokens import TokenRefused
 from server.problems import problem
-from server.rest.http.quart_app import BufferedResponse
+from server.rest.http.quart_app import BufferedResponse, StreamedResponse
 from server.rest.strict_json import FieldError, InvalidRequest
 from storage.database_errors import StorageUnavailable
 from storage.paging import BadCursor
@@ -45,6 +46,14 @@ class Plain(NamedTuple):
     content_type: str
 
 
+class Streamed(NamedTuple):
+    """An answer that is made while it is sent: `first`, and then all that `rest` yields."""
+
+    first: bytes
+    rest: AsyncGenerator[bytes, None]
+    content_type: str
+
+
 def no_content() -> BufferedResponse:
     """Return a 204 without Content-Length and Content-Type (RFC 9110 §8.6 and §8.3)."""
     answer = BufferedResponse(b"", 204, "")
@@ -53,7 +62,9 @@ def no_content() -> BufferedResponse:
 
 
 def answered(result: Any, status: int) -> BufferedResponse:
-    """Return the response of a handler's result: a `Plain` as it is, anything else as JSON."""
+    """Return the response of a handler's result: a `Plain` or `Streamed` as it is, anything else as JSON."""
+    if isinstance(result, Streamed):
+        return StreamedResponse(result.first, result.rest, status, result.content_type)
     if isinstance(result, Plain):
         return BufferedResponse(result.body, status, result.content_type)
     return BufferedResponse(_encode(result), status, "application/json")

@@ -10,6 +10,7 @@ import msgspec
 
 from domain.refusals import Code, Refusal
 from server.rest.request import Request
+from server.rest.responses import Streamed
 
 Handler = Callable[..., Awaitable[Any]]
 H = TypeVar("H", bound=Handler)
@@ -205,6 +206,6 @@ class Routes(list[Route]):
 
 
 def _without_refusal(answer: Any) -> Any:
-    """Return X of the annotation `X | Refusal`."""
-    others = [kind for kind in get_args(answer) if kind is not Refusal]
+    """Return X of the annotations `X | Refusal` and `X | Streamed | Refusal`."""
+    others = [kind for kind in get_args(answer) if kind not in (Refusal, Streamed)]
     return others[0] if len(others) < len(get_args(answer)) else answer

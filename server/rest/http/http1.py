@@ -203,12 +203,21 @@ class _Stream(HTTPStream):
         self._forwarding: trio.CancelScope | None = None  # around a wait for room in the bounded queue of the app
 
     async def app_send(self, message: Any) -> None:
-        """Send a response once its body is there; the library sends it in parts, and validates them twice."""
+        """Send a response once its body is there; the library sends it in parts, and validates them twice.
+
+        A streamed response is sent by the library, which closes the connection if the app ends before the body does.
+        """
         if message is None:
             await super().app_send(None)
         elif message["type"] == "http.response.start":
             self.response = message
-        elif not self.closed:
+        elif self.closed:
+            pass
+        elif message["more_body"] or self.state is ASGIHTTPState.RESPONSE:
+            if self.state is ASGIHTTPState.REQUEST:
+                await super().app_send(self.response)
+            await super().app_send(message)
+        else:
             self.state = ASGIHTTPState.CLOSED
             has_body = not suppress_body(self.scope["method"], self.response["status"])
             body = message["body"] if has_body else b""

@@ -7,8 +7,8 @@ request. It runs in the one task that hypercorn starts for it, in which its view
 cancels when the connection ends.
 """
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, closing
 from typing import Any, Protocol, cast
 
 from quart.utils import encode_headers
@@ -21,7 +21,7 @@ from server.rest.http.bodies import BodyBounds, BodyReader
 
 
 class BufferedResponse(TrioResponse):
-    """A response whose body is in memory. It is the only kind that may leave the server.
+    """A response whose body is in memory. Only this kind and StreamedResponse may leave the server.
 
     Quart's own `Response` iterates over any other body, also over that of a response without one, in asyncio's
     executor. Nothing in trio can wait for that: the answer is cut off, and asyncio is left with an error that nobody
@@ -31,6 +31,27 @@ class BufferedResponse(TrioResponse):
     def __init__(self, body: bytes, status: int, content_type: str) -> None:
         super().__init__(body, status, content_type=content_type)
         self.body = body
+
+
+class Packer(Protocol):
+    """Compresses a body part by part, as an object of zlib does; some parts become empty."""
+
+    def compress(self, part: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class StreamedResponse(BufferedResponse):
+    """A response whose body is `body` and then all `parts`, each of which is made when the one before it is sent.
+
+    An exception of `parts` breaks the connection, so that the client does not take a part of the body for all of it.
+    """
+
+    def __init__(self, body: bytes, parts: AsyncGenerator[bytes, None], status: int, content_type: str) -> None:
+        super().__init__(body, status, content_type)
+        self.parts = parts
+        self.packer: Packer | None = None  # compresses the body
+        del self.headers["Content-Length"]
 
 
 class AppRequest(TrioRequest):
@@ -59,7 +80,7 @@ class Steps(Protocol):
 
 
 class App(QuartTrio):
-    """A Quart app whose views take the request first, and whose responses are all BufferedResponse."""
+    """A Quart app whose views take the request first, and return a BufferedResponse or a StreamedResponse."""
 
     def __init__(self, name: str, bounds: BodyBounds, steps: Steps) -> None:
         super().__init__(name, static_folder=None, template_folder=None)
@@ -132,7 +153,25 @@ class AppConnection(TrioASGIHTTPConnection):
         answer = cast(BufferedResponse, response)
         headers = encode_headers(answer.headers)
         await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        if isinstance(answer, StreamedResponse):
+            async with aclosing(answer.parts):
+                if self.scope["method"] != "HEAD":
+                    await self._send_parts(send, answer)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+    async def _send_parts(self, send: Any, answer: StreamedResponse) -> None:
+        packer = answer.packer
+        await send(_part(answer.body if packer is None else packer.compress(answer.body)))
+        async for part in answer.parts:
+            await send(_part(part if packer is None else packer.compress(part)))
+        if packer is not None:
+            await send(_part(packer.flush()))
+
+
+def _part(body: bytes) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": True}
 
 
 def announced_length(scope: Any) -> int | None:
