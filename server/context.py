@@ -6,6 +6,7 @@ The constructor is the only place where services are connected to each other, so
 
 import trio
 
+from server.access.export_slots import ExportSlots
 from server.access.rate_limits import RateLimits
 from server.access.tokens import TokenVerifier
 from server.access.user_cache import UserCache
@@ -63,6 +64,7 @@ class Context:
         self.memory = MemoryLimit()
         self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
         self.rate_limits = RateLimits(settings.limits)
+        self.exports = ExportSlots()
         # storage
         self.postgres = postgres
         self.time_zones = TimeZones(postgres)

@@ -58,6 +58,7 @@ ORDER = (
     "server.ids",
     "server.addresses",
     "storage.rooms",
+    "storage.accounting",
     "storage.market",
     "storage.people",
     "storage.ledger",

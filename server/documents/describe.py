@@ -29,7 +29,9 @@ def schemas_of(kinds: Sequence[Any]) -> tuple[list[Json], Json]:
     """Return the schemas of these types and the components that they refer to, completed and under good names."""
     generated = msgspec.json.encode(msgspec.json.schema_components(kinds, ref_template=REF))
     # A page of reports is `Listed[Report]`, which msgspec calls `Listed_Report_`.
-    schemas, components = msgspec.json.decode(re.sub(rb'Listed[_\[](\w+?)[_\]](?=")', rb"\1Page", generated))
+    schemas, components = msgspec.json.decode(
+        re.sub(rb'(?:Listed|Exported)[_\[](\w+?)[_\]](?=")', rb"\1Page", generated)
+    )
     owners = dict(_owners(msgspec.inspect.multi_type_info(kinds)))
     for name, component in components.items():
         for field, schema in component.get("properties", {}).items():

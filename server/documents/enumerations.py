@@ -120,6 +120,15 @@ ENUMERATIONS: dict[str, Enumeration] = {
     "ErrorCode": Enumeration(
         "The stable code of an error; texts may change.", {code.name: f"{code.title}." for code in Code}
     ),
+    "ExportFormat": Enumeration(
+        "The form of an export. A response in `ndjson` or `csv` has no Content-Length, and breaks off without its last"
+        " chunk if it is not complete.",
+        {
+            "json": "One page of `limit` rows, with a `Link` to the next one.",
+            "ndjson": "All rows of the period, each a line of JSON.",
+            "csv": "All rows of the period as CSV with a header: UTF-8, commas, lines ended by a line feed, no quotes.",
+        },
+    ),
     "Hold": Enumeration(
         "A reason for which the clock of a call is stopped. Each is lifted only by its own cause.",
         {

@@ -37,6 +37,7 @@ from server.rest.routes import (
     debts,
     docs,
     health,
+    journal,
     me,
     meter,
     operator_actions,
@@ -46,11 +47,13 @@ from server.rest.routes import (
     payouts,
     refunds,
     reports,
+    statements,
     streams,
     tickets,
     tips,
     tokens,
     wallet,
+    wallet_exports,
 )
 
 EVENTS_PATH = "/api/payments/webhook/stripe"  # its bodies may exceed http.max_body_bytes
@@ -85,6 +88,9 @@ ROUTES: tuple[Route, ...] = tuple(
         overlay_tokens.routes,
         bans.routes,
         overview.routes,
+        journal.routes,
+        wallet_exports.routes,
+        statements.routes,
         operator_actions.routes,
         debts.routes,
     )

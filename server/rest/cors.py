@@ -14,8 +14,9 @@ from server.rest.responses import no_content
 
 KEPT_SECONDS = 600  # for which a browser caches a preflight answer
 ASKED_WITH = "Authorization, Content-Type, Idempotency-Key, Traceparent"  # request headers that scripts may set
-READABLE = (
-    "Deprecation, Link, RateLimit, RateLimit-Policy, Retry-After, Sunset, WWW-Authenticate, X-Request-Id"  # by scripts
+READABLE = (  # by scripts
+    "Content-Disposition, Deprecation, Export-Through, Link, RateLimit, RateLimit-Policy, Retry-After, Sunset,"
+    " WWW-Authenticate, X-Request-Id"
 )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from domain.refusals import Refusal, unknown_parameter
 from server.rest.strict_json import FieldError, InvalidRequest, fields_of, fit
@@ -77,6 +78,23 @@ class Listed(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
     total_capped: bool
 
 
+# The media types of an export's other forms.
+STREAMED_AS = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
+
+
+class Exported(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
+    """One page of an export, oldest first."""
+
+    items: list[T]
+    through: Annotated[
+        str,
+        Meta(
+            description="The end of the period: `to`, or the time of the request if that is earlier. All rows before it"
+            " are final, so that the next export can begin with it."
+        ),
+    ]
+
+
 def page_of(found: Iterable[T], query: Paging, id_of: Callable[[T], UUID]) -> Paged[T]:
     """Return a page of objects in memory, newest first by their ids (UUIDv7). Raises BadCursor."""
     newest = sorted(found, key=id_of, reverse=True)
@@ -87,14 +105,14 @@ def page_of(found: Iterable[T], query: Paging, id_of: Callable[[T], UUID]) -> Pa
     return Paged(shown, min(len(newest), COUNT_LIMIT), len(newest) > COUNT_LIMIT, following)
 
 
-def next_link(path: str, given: Mapping[str, Sequence[str]], before: str) -> str:
+def next_link(path: str, given: Mapping[str, Sequence[str]], parameter: str, cursor: str) -> str:
     """Build the `Link` header to the next page (RFC 8288).
 
-    `given` are the parameters of the request, which the link repeats; `before` is the cursor behind the present page.
-    It replaces the offset by a cursor, so that new rows do not shift the page.
+    `given` are the parameters of the request, which the link repeats; `parameter` takes the cursor behind the present
+    page. It replaces the offset by a cursor, so that new rows do not shift the page.
     """
-    repeated = [(name, values[0]) for name, values in given.items() if name not in ("offset", "before")]
-    return f'<{path}?{urlencode([*repeated, ("before", before)])}>; rel="next"'
+    repeated = [(name, values[0]) for name, values in given.items() if name not in ("offset", parameter)]
+    return f'<{path}?{urlencode([*repeated, (parameter, cursor)])}>; rel="next"'
 
 
 def decode_query(given: Mapping[str, Sequence[str]], kind: type[S]) -> S:
@@ -138,10 +156,13 @@ def _id_in(before: str) -> UUID:
 @cache
 def _parameters(kind: type[msgspec.Struct]) -> Mapping[str, bool]:
     """Return the parameter names of a struct, each with whether it is an integer."""
-    return {
-        field.encode_name: isinstance(msgspec.inspect.type_info(field.type), msgspec.inspect.IntType)
-        for field in fields_of(kind)
-    }
+    return {field.encode_name: _is_integer(field.type) for field in fields_of(kind)}
+
+
+def _is_integer(kind: Any) -> bool:
+    described = msgspec.inspect.type_info(kind)
+    plain = described.type if isinstance(described, msgspec.inspect.Metadata) else described
+    return isinstance(plain, msgspec.inspect.IntType)
 
 
 def _integer(text: str) -> Any:

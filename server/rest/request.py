@@ -88,7 +88,7 @@ class Request:
     def listed(self, paged: Paged[T], asked: Paging) -> Listed[T]:
         """Build the answer of a list route, and add a `Link` to the next page if there is one."""
         if paged.next_before is not None:
-            self.answer_headers["Link"] = next_link(self.path, self.query, paged.next_before)
+            self.answer_headers["Link"] = next_link(self.path, self.query, "before", paged.next_before)
         return Listed(paged.items, asked.limit, asked.offset, paged.total, paged.total_capped)
 
     async def note_read(self, *users: UserId | None, room_id: RoomId | None = None) -> None:

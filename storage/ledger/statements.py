@@ -20,7 +20,13 @@ from storage.postgres import Postgres, Row
 
 MAX_N = 2**31 - 1  # a wallet's posting number is an integer of four bytes
 
-_SYSTEM = {TOKEN_SALES: "token_sales", PROMOTIONS: "promotions", PAYOUTS: "payouts", LOSSES: "losses", ESCROW: "escrow"}
+SYSTEM_WALLETS = {
+    TOKEN_SALES: "token_sales",
+    PROMOTIONS: "promotions",
+    PAYOUTS: "payouts",
+    LOSSES: "losses",
+    ESCROW: "escrow",
+}
 
 
 class Entry(msgspec.Struct, frozen=True, rename="camel"):
@@ -161,17 +167,18 @@ _NUMBERS = "unnest($2::text[]) side, unnest($3::smallint[]) kind, entry_numbers(
 
 async def _rows(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: NumberRange) -> list[Row]:
     """Return the matching entries of a range that holds no more than one page of them."""
-    halves = _halves(wanted.sides, "$3", "$4", _in_room(wanted, "$5"))
+    found = entries_between(wanted.sides, "$3", "$4", _in_room(wanted, "$5"))
     # Read the entries of both sides, newest first.
     return await postgres.fetch(
-        f"SELECT * FROM ({halves}) e ORDER BY n DESC", *(user_id, wanted.kinds, *span, *_room_args(wanted))
+        f"SELECT * FROM ({found}) e ORDER BY n DESC", *(user_id, wanted.kinds, *span, *_room_args(wanted))
     )
 
 
-def _halves(sides: Sequence[str], low: str, high: str, more: str = "") -> str:
+def entries_between(sides: Sequence[str], low: str, high: str, more: str = "") -> str:
     """Return the SQL of the entries of both sides with numbers above `low` and up to `high`, in no order.
 
-    OFFSET 0 keeps the planner from merging the kinds: a few index lookups each, instead of a scan of the wallet.
+    $1 is the wallet and $2 the kinds. OFFSET 0 keeps the planner from merging the kinds: a few index lookups each,
+    instead of a scan of the wallet.
     """
     return " UNION ALL ".join(
         f"SELECT h.* FROM unnest($2::smallint[]) k, LATERAL ({entries_of_side(side)} WHERE {side}_wallet = $1"
@@ -193,15 +200,15 @@ def entries_of_side(side: str) -> str:
     other, sign = ("credit", "-") if side == "debit" else ("debit", "")
     return (
         f"SELECT {side}_n AS n, '{side}' AS side, kind, {sign}tokens AS tokens, {side}_after AS balance_after,"
-        f" {other}_wallet AS counterparty, room_id, ref_id, created_at, {_of_refunded('kind')} AS refund_of,"
-        f" coalesce(block_no, {_of_refunded('block_no')}) AS block_no,"
+        f" {other}_wallet AS counterparty, room_id, ref_id, created_at, {of_refunded('kind')} AS refund_of,"
+        f" coalesce(block_no, {of_refunded('block_no')}) AS block_no,"
         " (SELECT memo FROM memos WHERE posting_key = key) AS memo FROM journal"
     )
 
 
-def _of_refunded(column: str) -> str:
-    """Return the SQL of a column of the refunded posting, found by its key; NULL unless the entry is a refund."""
-    return f"CASE WHEN kind = 6 THEN (SELECT o.{column} FROM journal o WHERE o.key = journal.content) END"
+def of_refunded(column: str, posting: str = "journal") -> str:
+    """Return the SQL of a column of the refunded posting, found by its key; NULL unless `posting` is a refund."""
+    return f"CASE WHEN {posting}.kind = 6 THEN (SELECT o.{column} FROM journal o WHERE o.key = {posting}.content) END"
 
 
 # The period's range; what of it precedes the cursor, up to `top`; and the part that the page shows.
@@ -211,7 +218,7 @@ _WINDOW = (
     "SELECT low, high, top, greatest(low, top - $6 - $7) AS first FROM ("
     "SELECT low, greatest(low, high) AS high, greatest(low, least(high, $5)) AS top FROM ("
     f"{_RANGE} OFFSET 0) r) b) f OFFSET 0) s"
-    f" LEFT JOIN LATERAL ({_halves(('debit', 'credit'), 's.first', 's.last')}) e ON true ORDER BY e.n DESC"
+    f" LEFT JOIN LATERAL ({entries_between(('debit', 'credit'), 's.first', 's.last')}) e ON true ORDER BY e.n DESC"
 )
 
 
@@ -235,7 +242,7 @@ def _entry(row: Row) -> Entry:
         side=row["side"],
         tokens=row["tokens"],
         balance_after=row["balance_after"],
-        counterparty=_SYSTEM.get(other) or str(other),
+        counterparty=SYSTEM_WALLETS.get(other) or str(other),
         room_id=row["room_id"],
         block_no=row["block_no"],
         ref_id=row["ref_id"],

@@ -17,7 +17,7 @@ from tests.server.rest.conftest import Caller, client_of, users_of
 from tests.storage.ledger_pair import block, make_stream, purchase, ticket, tip
 from tests.storage.old_server import EARNER, LONG_CALL, LONG_FAN, STAR, TIPPED
 from tests.storage.tour import PAGES, PERIODS, Query, Tour, queries
-from tests.storage.tour_of_operators import look_at_users
+from tests.storage.tour_of_operators import look_at_users, read_accounts
 from tests.support.clients import Phone
 from tests.support.stripe_stand_in import StripeStandIn
 
@@ -44,6 +44,7 @@ async def make_tour(context: Context, trying: Callable[[str], None], stripe: Str
         for user_id in (EARNER, LONG_FAN, STAR):
             await _sum_up(tour, tour.old(user_id))
         await look_at_users(tour, operator, call_id)
+        await read_accounts(tour, operator, tour.old(EARNER))
         if audit:
             await tour.ask(operator, AUDIT)
         return tour.tried

@@ -1,8 +1,35 @@
 """The operators' reads of a tour through the REST routes, of users with many rows and with few."""
 
+from domain.ids import TOKEN_SALES
 from tests.server.rest.conftest import Caller
-from tests.storage.old_server import EARNER, LONG_CALL, LONG_FAN, STAR
-from tests.storage.tour import PAGES, PERIODS, Tour, queries
+from tests.storage.old_server import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP
+from tests.storage.tour import EARLY, PAGES, PERIODS, Query, Tour, queries
+
+SOON_AFTER = (FIRST_AT + 1_400 * STEP).isoformat()
+
+
+SHORT: Query = {"from": EARLY, "to": SOON_AFTER}
+FORMS: tuple[Query, ...] = ({}, {"format": "ndjson"}, {"format": "csv"})
+
+
+async def read_accounts(tour: Tour, operator: Caller, old_user: Caller) -> None:
+    """Request the journal, exports and statements, as pages and as a whole."""
+    first = await tour.ask(operator, "GET /api/admin/journal", limit=1)
+    behind = first.json()["items"][0]["id"]
+    for query in queries(PERIODS, ({}, {"after": behind})):
+        await tour.ask(operator, "GET /api/admin/journal", **query)
+    wallets = (EARNER, LONG_FAN, STAR, TOKEN_SALES)
+    for form in FORMS:
+        await tour.ask(operator, "GET /api/admin/journal", **SHORT, **form)
+        await tour.ask(old_user, "GET /api/wallet/export", **SHORT, **form)
+        for wallet in wallets:
+            await tour.ask(operator, "GET /api/admin/wallets/{walletId}/export", walletId=wallet, **SHORT, **form)
+    for query in queries(PERIODS, ({}, {"after": 10})):
+        await tour.ask(old_user, "GET /api/wallet/export", **query)
+    month: Query = {"month": EARLY[:7], "tz": "Europe/Berlin"}
+    await tour.ask(old_user, "GET /api/wallet/statement", **month)
+    for wallet in wallets:
+        await tour.ask(operator, "GET /api/admin/wallets/{walletId}/statement", walletId=wallet, **month)
 
 
 async def look_at_users(tour: Tour, operator: Caller, call_id: str) -> None:

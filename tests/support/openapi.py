@@ -10,6 +10,7 @@ import msgspec
 from server.rest.app import ROUTES
 from server.rest.openapi.document import openapi_json
 from server.rest.openapi.problems import PROBLEM
+from server.rest.query import STREAMED_AS
 from tests.support.json_schema import Json, faults, resolve
 
 # Status and code of the answers to requests for which the document has no operation.
@@ -41,11 +42,14 @@ def misfits(answer: httpx.Response) -> Iterator[str]:
         yield f"{answer.status_code} is not described"
         return
     described = resolve(document, described["$ref"]) if "$ref" in described else described
-    (media, content), *_ = described["content"].items()
-    if answer.headers["Content-Type"] != media:
-        yield f"{answer.headers['Content-Type']} is not {media}"
+    media = answer.headers["Content-Type"]
+    if media not in described["content"]:
+        yield f"{media} is none of {list(described['content'])}"
     elif media.endswith("json"):
-        yield from faults(document, content["schema"], answer.json(), closed=media != PROBLEM)
+        lines = answer.content.splitlines() if media == STREAMED_AS["ndjson"] else [answer.content]
+        for line in lines:
+            schema = described["content"][media]["schema"]
+            yield from faults(document, schema, msgspec.json.decode(line), closed=media != PROBLEM)
 
 
 def operation_at(document: Json, method: str, asked: str) -> Json | None:

@@ -8,7 +8,7 @@ route that is not in the document does not exist.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import get_origin
+from typing import get_args, get_origin
 
 import msgspec
 
@@ -28,7 +28,7 @@ from server.rest.openapi.problems import (
     response_to,
     responses_of,
 )
-from server.rest.query import Listed
+from server.rest.query import STREAMED_AS, Exported, Listed
 from server.rest.request import KEY_CHARACTERS
 from server.rest.responses import Plain
 from server.rest.route import JSON, Needs, Route
@@ -165,8 +165,10 @@ def _body(kind: type[msgspec.Struct], schemas: Json) -> Json:
 def _success(route: Route, schemas: Json) -> Json:
     """The successful response of a route, described by the first line of its struct's docstring."""
     headers = dict(ALWAYS)
-    if get_origin(route.answer) is Listed:
+    if get_origin(route.answer) in (Listed, Exported):
         headers |= header_refs("Link")
+    if get_origin(route.answer) is Exported:
+        headers |= header_refs("Content-Disposition", "Export-Through")
     if route.retired is not None:
         headers |= header_refs("Deprecation", "Sunset", "Link")
     content: Json = {"schema": {"type": "object" if route.media == JSON else "string"}}
@@ -177,7 +179,19 @@ def _success(route: Route, schemas: Json) -> Json:
     return {
         "description": text.PLAIN if route.answer is Plain else summary or text.DONE,
         "headers": headers,
-        "content": {route.media: content},
+        "content": {route.media: content, **_streamed(route, schemas)},
+    }
+
+
+def _streamed(route: Route, schemas: Json) -> Json:
+    """The other forms of an export: rows as lines of JSON, and as CSV."""
+    if get_origin(route.answer) is not Exported:
+        return {}
+    (row,) = get_args(route.answer)
+    schema = {"$ref": SCHEMA.format(name=component_name(row))}
+    return {
+        STREAMED_AS["ndjson"]: {"schema": schema, "example": example_of(schema, schemas)},
+        STREAMED_AS["csv"]: {"schema": {"type": "string"}},
     }
 
 
@@ -189,8 +203,11 @@ def _links(route: Route, routes: Sequence[Route]) -> Json:
     if route.status != CREATED or route.answer is Plain:
         return {}
     sent = set() if route.body is None else {field.encode_name for field in msgspec.structs.fields(route.body)}
-    created = {field.encode_name for field in msgspec.structs.fields(route.answer)} - sent
-    pointers = {f"{name}Id": f"{name}/id" for name in created} | {name: name for name in created}
+    created = [field for field in msgspec.structs.fields(route.answer) if field.encode_name not in sent]
+    objects = {each.encode_name for each in created if "id" in getattr(each.type, "__struct_fields__", ())}
+    pointers = {f"{name}Id": f"{name}/id" for name in objects} | {
+        each.encode_name: each.encode_name for each in created
+    }
     links = {
         _id(other): {"operationId": _id(other), "parameters": {name: f"$response.body#/{pointers[name]}"}}
         for other in routes

@@ -62,6 +62,8 @@ HEADERS = {
     "RateLimit": 'Each limit: `"name";r=requests;t=seconds`, the requests left and the seconds until one more.',
     "Retry-After": "Seconds to wait before the next request.",
     "WWW-Authenticate": "Whether the token is missing, invalid or expired (RFC 6750).",
+    "Content-Disposition": "The file name of an export in `ndjson` or `csv` (RFC 6266).",
+    "Export-Through": "The end of the period of an export in `ndjson` or `csv`, as `through` in `json`.",
     "Link": "The next page, or the successor of a deprecated route (RFC 8288).",
     "Deprecation": "The time since which the route is deprecated (RFC 9745).",
     "Sunset": "The time at which the route will be removed (RFC 8594).",

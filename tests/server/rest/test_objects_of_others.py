@@ -68,6 +68,8 @@ BY_PATH = {
     "GET /api/admin/calls/{callId}": Seen("call", Code.FORBIDDEN),
     "GET /api/admin/streams/{streamId}": Seen("stream", Code.FORBIDDEN),
     "GET /api/admin/streams/{streamId}/blocks": Seen("stream", Code.FORBIDDEN),
+    "GET /api/admin/wallets/{walletId}/export": Seen("fan", Code.FORBIDDEN),
+    "GET /api/admin/wallets/{walletId}/statement": Seen("fan", Code.FORBIDDEN),
 }
 # Lists of one's own that can be narrowed to an object: filtered by another user's object they are empty.
 BY_QUERY = {

@@ -42,7 +42,8 @@ async def scene(users: Users) -> Scene:
     fan, creator = await users.fan(1000), await users.creator()
     call_id, _, _ = await users.start_call(fan, creator)
     stream = (await creator.post("/streams", {"title": "Soon", "type": "public"})).json()["stream"]
-    return Scene(fan, creator, {"userId": str(fan.user_id), "callId": call_id, "streamId": stream["id"]})
+    fan_id = str(fan.user_id)
+    return Scene(fan, creator, {"userId": fan_id, "walletId": fan_id, "callId": call_id, "streamId": stream["id"]})
 
 
 async def reads(operator: Caller, **query: Any) -> list[dict[str, Any]]:
@@ -58,7 +59,7 @@ async def test_every_read_names_operator_user_route_and_time(users: Users, scene
     for declared in READS:
         assert (await operator.get(scene.path(declared))).status_code == 200, declared
         parties: list[str | None] = [None]
-        if "{userId}" in declared:
+        if "{userId}" in declared or "{walletId}" in declared:
             parties = [fan]
         elif "{callId}" in declared:
             parties = [creator, fan]

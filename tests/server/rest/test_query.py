@@ -83,7 +83,7 @@ def test_a_parameter_that_is_given_twice_is_refused() -> None:
 
 def test_the_next_link_keeps_the_filter_and_puts_the_cursor_in_place_of_the_offset() -> None:
     given = {"kind": ["tip"], "offset": ["20"], "before": ["old"], "limit": ["20"]}
-    assert next_link("/api/wallet/ledger", given, "a b&c") == (
+    assert next_link("/api/wallet/ledger", given, "before", "a b&c") == (
         '</api/wallet/ledger?kind=tip&limit=20&before=a+b%26c>; rel="next"'
     )
 

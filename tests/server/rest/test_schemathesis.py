@@ -59,7 +59,13 @@ BEYOND: dict[str, tuple[Code, ...]] = {
     "getAdminUsersUserIdReports": (Code.VALIDATION_FAILED,),
     "getAdminUsersUserIdBans": (Code.VALIDATION_FAILED,),
     "getBillingStats": (Code.VALIDATION_FAILED,),  # a zone is a text, and only those of the IANA database are zones
-    "getAdminOverview": (Code.VALIDATION_FAILED,),  # the same
+    "getAdminOverview": (Code.VALIDATION_FAILED,),  # the same, and its days have an order
+    # A period has texts for its ends, and a cursor must be one of the rows.
+    "getAdminJournal": (Code.VALIDATION_FAILED,),
+    "getWalletExport": (Code.VALIDATION_FAILED,),
+    "getWalletStatement": (Code.VALIDATION_FAILED,),
+    "getAdminWalletsWalletIdExport": (Code.VALIDATION_FAILED,),
+    "getAdminWalletsWalletIdStatement": (Code.VALIDATION_FAILED,),
     "getOverlayTokens": (Code.VALIDATION_FAILED,),
     "postTokensPurchases": (Code.VALIDATION_FAILED, Code.IDEMPOTENCY_CONFLICT),
     "postPayouts": (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.IDEMPOTENCY_CONFLICT),
