@@ -13,7 +13,7 @@ from msgspec import Meta
 from domain.billing.posting import Kind
 from domain.ids import RoomId
 from domain.instant import rfc3339_of
-from storage import wall_clock
+from storage.ledger.cutoff import cut_off
 from storage.postgres import Postgres
 
 SUM_UP_SECONDS = 2.0  # for one update: the first update of an old database takes several calls
@@ -140,86 +140,86 @@ async def sum_up(postgres: Postgres) -> datetime:
     row of `figures`. Cancelling leaves the sums complete up to an earlier time. Raises StorageUnavailable, also while
     the clocks of server and database disagree.
     """
-    # Advance the date of the latest booking to now: later postings get this date or a later one, so that all postings
-    # with earlier dates are committed.
-    row = await postgres.fetchrow(
-        "UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one AND check_clock($1)"
-        " RETURNING booked_at",
-        wall_clock.now(),
-    )
-    assert row is not None, "the write lock is one row"
+    booked_at = await cut_off(postgres)
     enough_at = trio.current_time() + SUM_UP_SECONDS
     while True:
         # Sum one portion of the postings before that date.
-        step = await postgres.fetchrow("SELECT sum_up_postings($1)", row["booked_at"])
+        step = await postgres.fetchrow("SELECT sum_up_postings($1)", booked_at)
         assert step is not None, "a function returns a row"
         through: datetime = step[0]
-        if through >= row["booked_at"] or trio.current_time() >= enough_at:
+        if through >= booked_at or trio.current_time() >= enough_at:
             return through
 
 
-async def read_figures(postgres: Postgres, through: datetime, since: datetime, zone: str, currency: str) -> Figures:
-    """Return the figures from `since` on by days of the IANA zone `zone`. `currency` selects the sales.
+class Span(NamedTuple):
+    """A period: from the start of one day in a time zone, and before the start of another."""
 
-    `since` must be the start of a day in that zone. Several queries without a common snapshot. Raises
-    StorageUnavailable.
+    since: datetime
+    until: datetime
+
+
+async def read_figures(postgres: Postgres, through: datetime, span: Span, zone: str, currency: str) -> Figures:
+    """Return the figures of a period by days of the IANA zone `zone`. `currency` selects the sales.
+
+    Several queries without a common snapshot. Raises StorageUnavailable.
     """
-    volumes = await _volumes(postgres, since, zone)
+    volumes = await _volumes(postgres, span, zone)
     return Figures(
         through=rfc3339_of(through),
-        sales=await _sales(postgres, since, zone, currency),
-        buyers=await _buyers(postgres, since, currency),
+        sales=await _sales(postgres, span, zone, currency),
+        buyers=await _buyers(postgres, span, currency),
         volumes=volumes,
-        cash_out=await _cash_out(postgres, since, zone),
+        cash_out=await _cash_out(postgres, span, zone),
         open_payouts=await _open_payouts(postgres),
-        advances=await _advances(postgres, since, through, zone, volumes[Kind.REPAYMENT]),
+        advances=await _advances(postgres, span, through, zone, volumes[Kind.REPAYMENT]),
         open_debts=await _open_debts(postgres),
-        calls=await _calls(postgres, since, zone),
-        tips_per_stream=await _tips_per_stream(postgres, since),
+        calls=await _calls(postgres, span, zone),
+        tips_per_stream=await _tips_per_stream(postgres, span),
     )
 
 
-_PAID_SINCE = "FROM purchases WHERE status = 'paid' AND paid_at >= $1 AND currency = $2"
+_PAID_IN = "FROM purchases WHERE status = 'paid' AND paid_at >= $1 AND paid_at < $2 AND currency = $3"
 _BOOKED = "(SELECT true FROM journal WHERE key = posting_key)"
 
 
-async def _sales(postgres: Postgres, since: datetime, zone: str, currency: str) -> dict[date, Sales]:
+async def _sales(postgres: Postgres, span: Span, zone: str, currency: str) -> dict[date, Sales]:
     # Sum the paid purchases by day.
     rows = await postgres.fetch(
-        "SELECT (paid_at AT TIME ZONE $3)::date AS day, count(*), sum(tokens)::bigint, sum(price_cents)::bigint"
-        f" {_PAID_SINCE} GROUP BY 1",
-        *(since, currency, zone),
+        "SELECT (paid_at AT TIME ZONE $4)::date AS day, count(*), sum(tokens)::bigint, sum(price_cents)::bigint"
+        f" {_PAID_IN} GROUP BY 1",
+        *(*span, currency, zone),
     )
     return {row["day"]: Sales(*tuple(row)[1:]) for row in rows}
 
 
-async def _buyers(postgres: Postgres, since: datetime, currency: str) -> int:
+async def _buyers(postgres: Postgres, span: Span, currency: str) -> int:
     # Count the distinct buyers.
-    rows = await postgres.fetch(f"SELECT count(DISTINCT user_id) {_PAID_SINCE}", since, currency)
+    rows = await postgres.fetch(f"SELECT count(DISTINCT user_id) {_PAID_IN}", *span, currency)
     return int(rows[0][0])
 
 
-async def _volumes(postgres: Postgres, since: datetime, zone: str) -> dict[Kind, Days]:
+async def _volumes(postgres: Postgres, span: Span, zone: str) -> dict[Kind, Days]:
     volumes: dict[Kind, Days] = {kind: {} for kind in Kind}
     # Add up the sums by kind and day.
     rows = await postgres.fetch(
-        "SELECT kind, (quarter AT TIME ZONE $2)::date AS day, sum(postings)::bigint,"
+        "SELECT kind, (quarter AT TIME ZONE $3)::date AS day, sum(postings)::bigint,"
         " sum(tokens - refunded_tokens)::bigint, sum(refunds)::bigint, sum(refunded_tokens)::bigint"
-        " FROM quarter_postings WHERE quarter >= $1 GROUP BY 1, 2",
-        *(since, zone),
+        " FROM quarter_postings WHERE quarter >= $1 AND quarter < $2 GROUP BY 1, 2",
+        *(*span, zone),
     )
     for row in rows:
         volumes[Kind(row["kind"])][row["day"]] = NetVolume(*tuple(row)[2:])
     return volumes
 
 
-async def _cash_out(postgres: Postgres, since: datetime, zone: str) -> dict[date, CashOut]:
+async def _cash_out(postgres: Postgres, span: Span, zone: str) -> dict[date, CashOut]:
     # Sum the booked payouts by day, without rejected and cancelled ones.
     rows = await postgres.fetch(
-        "SELECT (created_at AT TIME ZONE $2)::date AS day, count(*), sum(tokens - cut_tokens)::bigint,"
+        "SELECT (created_at AT TIME ZONE $3)::date AS day, count(*), sum(tokens - cut_tokens)::bigint,"
         " sum(cut_tokens)::bigint FROM payouts"
-        f" WHERE created_at >= $1 AND (settled_as IS NULL OR settled_as = 'paid') AND {_BOOKED} GROUP BY 1",
-        *(since, zone),
+        " WHERE created_at >= $1 AND created_at < $2 AND (settled_as IS NULL OR settled_as = 'paid')"
+        f" AND {_BOOKED} GROUP BY 1",
+        *(*span, zone),
     )
     return {row["day"]: CashOut(*tuple(row)[1:]) for row in rows}
 
@@ -233,14 +233,12 @@ async def _open_payouts(postgres: Postgres) -> Volume:
     return Volume(*rows[0])
 
 
-async def _advances(
-    postgres: Postgres, since: datetime, through: datetime, zone: str, repaid: Days
-) -> dict[date, Advances]:
+async def _advances(postgres: Postgres, span: Span, through: datetime, zone: str, repaid: Days) -> dict[date, Advances]:
     # Sum the debts by day; there are few, since advances have a daily limit that only an operator can exceed.
     rows = await postgres.fetch(
         "SELECT (created_at AT TIME ZONE $3)::date AS day, sum(tokens)::bigint AS tokens FROM debts"
         " WHERE created_at >= $1 AND created_at < $2 GROUP BY 1",
-        *(since, through, zone),
+        *(span.since, min(span.until, through), zone),
     )
     advanced = {row["day"]: row["tokens"] for row in rows}
     return {
@@ -257,17 +255,17 @@ async def _open_debts(postgres: Postgres) -> OpenDebts:
     return OpenDebts(*rows[0])
 
 
-async def _calls(postgres: Postgres, since: datetime, zone: str) -> dict[date, Calls]:
+async def _calls(postgres: Postgres, span: Span, zone: str) -> dict[date, Calls]:
     # Add up the sums of ended calls by day.
     rows = await postgres.fetch(
-        "SELECT (quarter AT TIME ZONE $2)::date AS day, sum(calls)::bigint, sum(answered)::bigint,"
-        " sum(active_us)::bigint / 1000000 FROM quarter_calls WHERE quarter >= $1 GROUP BY 1",
-        *(since, zone),
+        "SELECT (quarter AT TIME ZONE $3)::date AS day, sum(calls)::bigint, sum(answered)::bigint,"
+        " sum(active_us)::bigint / 1000000 FROM quarter_calls WHERE quarter >= $1 AND quarter < $2 GROUP BY 1",
+        *(*span, zone),
     )
     return {row["day"]: Calls(*tuple(row)[1:]) for row in rows}
 
 
-async def _tips_per_stream(postgres: Postgres, since: datetime) -> TipsPerStream:
+async def _tips_per_stream(postgres: Postgres, span: Span) -> TipsPerStream:
     # Sum the tips by stream, and rank the streams; each row also holds the sums over all streams.
     rows = await postgres.fetch(
         f"""
@@ -275,11 +273,11 @@ async def _tips_per_stream(postgres: Postgres, since: datetime) -> TipsPerStream
                sum(t.tokens) OVER ()::bigint AS all_tokens, sum(t.refunded_tokens) OVER ()::bigint AS all_refunded
           FROM (SELECT room_id, sum(tips)::bigint AS tips, sum(tokens - refunded_tokens)::bigint AS tokens,
                        sum(refunds)::bigint AS refunds, sum(refunded_tokens)::bigint AS refunded_tokens
-                  FROM quarter_room_tips WHERE quarter >= $1 GROUP BY room_id) t
+                  FROM quarter_room_tips WHERE quarter >= $1 AND quarter < $2 GROUP BY room_id) t
          WHERE (SELECT r.kind FROM rooms r WHERE r.id = t.room_id) = 'stream'
          ORDER BY t.tokens DESC, t.room_id LIMIT {STREAMS_SHOWN}
         """,
-        since,
+        *span,
     )
     if not rows:
         return TipsPerStream(0, 0, 0, [])

@@ -1,7 +1,7 @@
 """The operators' overview: sales, tickets, tips, calls, cash-out and margin, each counted once."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,6 +18,9 @@ from tests.storage.ledger_pair import purchase, tip
 
 NONE = {"count": 0, "tokens": 0}
 NOTHING = {**NONE, "refunds": 0, "refundedTokens": 0}
+
+
+BALANCES = ("users", "escrow", "tokenSales", "promotions", "payouts", "losses")
 
 
 def net(count: int, tokens: int, *, refunds: int = 0, refunded: int = 0) -> dict[str, int]:
@@ -72,7 +75,12 @@ async def test_a_server_without_postings_has_nothing_to_show(shop: Shop) -> None
         "cashOut": {**NONE, "returnedTokens": 0},
         "cashOutCents": 0,
         "losses": {"advanced": 0, "repaid": 0},
+        "purchases": NOTHING,
+        "credits": NOTHING,
+        "payouts": NOTHING,
+        "refunds": NONE,
     }
+    assert shown["opening"] == shown["closing"] == dict.fromkeys(BALANCES, 0)
     assert [shown[name] for name in ("averageStreamTips", "cashOutRate")] == [None, None]
     assert shown["margin"]["marginCentsPerBuyer"] is None
 
@@ -185,3 +193,44 @@ async def test_open_payouts_are_not_counted(shop: Shop) -> None:
     )
     shown = await overview(operator)
     assert (shown["total"]["cashOut"], shown["openPayouts"]) == ({**NONE, "returnedTokens": 0}, NONE)
+
+
+async def test_the_days_of_a_period(shop: Shop) -> None:
+    operator = await shop.users.operator()
+    today = datetime.now(UTC).date()
+    answer = await operator.get("/admin/overview", **{"from": "2026-10-24", "to": "2026-10-27", "tz": "Europe/Berlin"})
+    shown = answer.json()
+    assert [day["day"] for day in shown["days"]] == ["2026-10-26", "2026-10-25", "2026-10-24"]
+    assert (shown["from"], shown["to"], shown["tz"]) == ("2026-10-24", "2026-10-27", "Europe/Berlin")
+    latest = (await operator.get("/admin/overview", days=7)).json()
+    assert (latest["from"], latest["to"]) == (f"{today - timedelta(days=6)}", f"{today + timedelta(days=1)}")
+    before = (await operator.get("/admin/overview", days=2, to="2026-03-01")).json()
+    assert [day["day"] for day in before["days"]] == ["2026-02-28", "2026-02-27"]
+    for wrong in (
+        {"from": "2026-10-24", "to": "2026-10-24"},
+        {"from": "2026-10-24", "to": "2026-10-23"},
+        {"from": "2024-01-01", "to": "2025-01-02"},
+        {"from": "0001-01-01", "to": "0001-02-01"},
+        {"to": "9999-12-31"},
+        {"from": "2026-13-01"},
+        {"from": f"{today + timedelta(days=3)}"},
+    ):
+        check(await operator.get("/admin/overview", **wrong), 400, "VALIDATION_FAILED")
+
+
+async def test_balances_at_both_ends_explain_the_period(shop: Shop) -> None:
+    fan, creator, operator = await shop.users.fan(0), await shop.users.creator(), await shop.users.operator()
+    assert (await shop.context.actor.post([purchase(fan.user_id, 1000)]))[0].paid
+    await move(shop, Kind.TIP, fan.user_id, creator.user_id, 100)
+    stream = await open_stream(creator)
+    await move(shop, Kind.TICKET, fan.user_id, ESCROW, 25, stream)
+    gift = {"userId": str(fan.user_id), "tokens": 50, "reason": "welcome"}
+    assert (await operator.post("/admin/credits", gift)).status_code == 201
+    assert (await creator.post("/payouts", {"tokens": 30})).status_code == 201
+    shown = await overview(operator)
+    assert shown["opening"] == dict.fromkeys(BALANCES, 0)
+    assert shown["closing"] == {
+        "users": 1000 - 25 + 50 - 30, "escrow": 25, "tokenSales": -1000, "promotions": -50, "payouts": 30, "losses": 0,
+    }  # fmt: skip
+    total = shown["total"]
+    assert (total["purchases"], total["credits"], total["payouts"]) == (net(1, 1000), net(1, 50), net(1, 30))
