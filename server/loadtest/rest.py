@@ -34,7 +34,9 @@ class RestClient:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._host = urlsplit(url).netloc
+        address = urlsplit(url)
+        self._host = address.netloc
+        self._connect = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
         self._idle: list[tuple[http.client.HTTPConnection, float]] = []
         self._limiter = trio.CapacityLimiter(AT_ONCE)
 
@@ -81,4 +83,4 @@ class RestClient:
             if time.monotonic() - since < IDLE_SECONDS:
                 return connection
             connection.close()
-        return http.client.HTTPConnection(self._host, timeout=ANSWER_SECONDS)
+        return self._connect(self._host, timeout=ANSWER_SECONDS)

@@ -64,9 +64,10 @@ class FuzzedConnection:
         self.member_ids.clear()
         try:
             with trio.fail_after(OPEN_SECONDS):
-                sock, unread = await shake_hands(self._url, self.encoding)
+                opened, unread = await shake_hands(self._url, self.encoding)
         except (OSError, HandshakeError, trio.TooSlowError):
             raise NotOpen from None
+        sock = trio.socket.from_stdlib_socket(opened)
         self._raw = Raw(sock, unread, self.encoding)
         self._nursery.start_soon(self._read, self._raw, sock)
 

@@ -59,7 +59,7 @@ class Connection:
 async def open_connection(port: int, token: str) -> Connection:
     """Return a websocket with an open session on a server of this machine. Raises HandshakeError."""
     sock, unread = await shake_hands(f"ws://127.0.0.1:{port}/ws", Encoding.JSON, token)
-    connection = Connection(sock)
+    connection = Connection(trio.socket.from_stdlib_socket(sock))
     if unread:
         await connection.take(unread)
     return connection

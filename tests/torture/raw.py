@@ -132,8 +132,8 @@ class Raw:
 @asynccontextmanager
 async def raw_websocket(target: Target, encoding: Encoding) -> AsyncIterator[Raw]:
     """Yield a connection after its handshake, before the first message."""
-    sock, unread = await shake_hands(target.url, encoding)
-    with sock:
+    opened, unread = await shake_hands(target.url, encoding)
+    with trio.socket.from_stdlib_socket(opened) as sock:
         yield Raw(sock, unread, encoding)
 
 

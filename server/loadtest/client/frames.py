@@ -4,11 +4,11 @@ For passive members, of which a process holds thousands: a full websocket librar
 It relies on this server's frames and is no general client.
 """
 
+import socket
 from urllib.parse import urlsplit
 
-import trio
-
 from server.broadcast.codec import Encoding
+from server.loadtest.client.sockets import open_socket, receive, send_all
 
 READ_BYTES = 65_536  # of one socket at once: many frames if the reader is behind
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -20,18 +20,16 @@ class HandshakeError(Exception):
     """The server refused the handshake or closed the connection during it."""
 
 
-async def shake_hands(url: str, encoding: Encoding, token: str | None = None) -> tuple[trio.socket.SocketType, bytes]:
-    """Open a websocket; return the socket and the bytes that followed the handshake.
+async def shake_hands(url: str, encoding: Encoding, token: str | None = None) -> tuple[socket.socket, bytes]:
+    """Open a websocket; return the socket, which does not block, and the bytes that followed the handshake.
 
-    `token` is sent as a bearer token. The accept key of the answer is not checked, and wss is not supported.
+    `token` is sent as a bearer token. The accept key of the answer is not checked.
     Raises HandshakeError, OSError. The socket is closed after an exception or a cancellation.
     """
     address = urlsplit(url)
-    sock = trio.socket.socket()
+    sock = await open_socket(url)
     try:
-        sock.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-        await sock.connect((address.hostname, address.port or 80))
-        await sock.send(_upgrade(address.netloc, address.path, encoding, token))
+        await send_all(sock, _upgrade(address.netloc, address.path, encoding, token))
         head, unread = await _read_head(sock)
         if not head.startswith(b"HTTP/1.1 101"):
             raise HandshakeError(head.decode("latin-1").partition("\r\n")[0])
@@ -85,11 +83,11 @@ def masked_frame(opcode: int, payload: bytes) -> bytes:
     return head + _NO_MASK + payload
 
 
-async def _read_head(sock: trio.socket.SocketType) -> tuple[bytes, bytes]:
+async def _read_head(sock: socket.socket) -> tuple[bytes, bytes]:
     """The head of the server's answer, and what followed it. Raises HandshakeError at the end of the input."""
     answer = b""
     while b"\r\n\r\n" not in answer:
-        data = await sock.recv(READ_BYTES)
+        data = await receive(sock, READ_BYTES)
         if not data:
             raise HandshakeError(f"closed after {answer!r}")
         answer += data

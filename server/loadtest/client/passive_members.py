@@ -27,6 +27,7 @@ from server.loadtest.client.frames import (
 )
 from server.loadtest.client.positions import ReadPosition
 from server.loadtest.client.reconnect import reconnect
+from server.loadtest.client.sockets import WANTS_INPUT
 from server.loadtest.measures.figures import LoadCounts
 
 AT_ONCE = 256  # sockets read before other tasks run: a few milliseconds
@@ -84,8 +85,8 @@ class PassiveMember:
 
     async def connect(self) -> None:
         """Open a session, or resume the lost one, and wait for `session:ready`. Raises one of NOT_CONNECTED."""
-        sock, unread = await shake_hands(self._passive_members.url, self._passive_members.encoding)
-        self._sock, self._frames = socket.socket(fileno=sock.detach()), Frames()
+        self._sock, unread = await shake_hands(self._passive_members.url, self._passive_members.encoding)
+        self._frames = Frames()
         self.opened, self.over, self.close_code = False, trio.Event(), None
         self._passive_members.watch(self, self._sock)
         self.send({"type": "session:open", "token": self._token, **self._resume()})
@@ -112,7 +113,7 @@ class PassiveMember:
         """Read and handle the available bytes, at most READ_BYTES; return False if the connection has ended."""
         try:
             data = self._sock.recv(READ_BYTES)
-        except BlockingIOError:
+        except WANTS_INPUT:
             return True
         except OSError:
             data = b""

@@ -78,11 +78,11 @@ def check_target(url: str, yes_really: bool) -> None:
     """Check the address of the server, of REST or of the websocket.
 
     Raises LoadRefused for another machine without `yes_really`, because a load run against it would be an attack on its
-    owner, and for https and wss, which passive members cannot use.
+    owner.
     """
     address = urlsplit(url)
-    if address.scheme not in ("http", "ws") or address.hostname is None:
-        raise LoadRefused(f"{url!r} is no plain address, as http://127.0.0.1:8000 is one")
+    if address.scheme not in ("http", "https", "ws", "wss") or address.hostname is None:
+        raise LoadRefused(f"{url!r} is no address of a server, as http://127.0.0.1:8000 is one")
     if not yes_really and not _is_loopback(address.hostname):
         raise LoadRefused(f"{address.hostname} is not this machine; pass --yes-really if the server there is yours")
 

@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from server.cli.demo import FANS
+from server.loadtest.measures.figures import Result
 from tests.server.peers.absent import leave_out
 from tests.storage.poolers import write_certificate
 from tests.support.lifeline import tied
@@ -120,3 +121,17 @@ def _token(server: ServerProcess) -> str:
 def _next(websocket: Any) -> dict[str, Any]:
     event: dict[str, Any] = msgspec.json.decode(websocket.recv(PATIENCE_SECONDS))
     return event
+
+
+def test_a_load_runs_over_tls(server: ServerProcess, tmp_path: Path) -> None:
+    with nginx_before(server, tmp_path / "nginx") as port:
+        words = ["--rooms", "2", "--members", "4", "--seconds", "2", "--tips-per-second", "20", "--kind", "mixed"]
+        places = ["--url", f"https://localhost:{port}", "--secret-from", str(server.data_dir), "--out", "out"]
+        trusted = {"SSL_CERT_FILE": str(tmp_path / "nginx" / "certificate.pem")}
+        done = run_command("load", *places, *words, cwd=tmp_path, settings=trusted)
+        refused = run_command("load", *places, *words, cwd=tmp_path)
+    assert done.exit_code == 0, (done.out, done.errors)
+    result = msgspec.json.decode((tmp_path / "out" / "load.json").read_bytes(), type=Result)
+    assert (result.rooms, result.members, result.faults, result.errors) == (2, 8, {}, {})
+    assert result.deliveries >= 4 * result.commands["tip:send"]
+    assert refused.exit_code == 1 and "CERTIFICATE_VERIFY_FAILED" in refused.errors[0]
