@@ -4,7 +4,7 @@ Three nested nurseries give each layer a lifetime that ends after that of the la
 
     storage_nursery    storage actor
       rooms_nursery    lease, timers, stall recovery, maintenance, one supervised task for each room
-        sockets_nursery    signing keys, both listeners, one task for each connection, heartbeat
+        sockets_nursery    signing keys, both listeners, one task for each connection, idle sockets, heartbeat
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -96,7 +96,7 @@ async def open_server(
 
 
 def _start_listeners(context: Context, nursery: trio.Nursery, listeners: Listeners) -> None:
-    """Start the websocket listener, the HTTP server and the heartbeat in this nursery, and publish both port numbers.
+    """Start both listeners, the heartbeat and the reader of idle sockets in this nursery; publish both port numbers.
 
     A port of the settings may be 0; the context then holds the number that the system chose.
     """
@@ -117,6 +117,7 @@ def _start_listeners(context: Context, nursery: trio.Nursery, listeners: Listene
         run_heartbeat, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls
     )
     nursery.start_soon(context.faults.keep_running, "heartbeat", heartbeat)
+    nursery.start_soon(context.faults.keep_running, "idle_sockets", context.idle_sockets.run)
 
 
 async def _drain(context: Context) -> None:

@@ -10,6 +10,7 @@ from server.access.export_slots import ExportSlots
 from server.access.rate_limits import RateLimits
 from server.access.tokens import TokenVerifier
 from server.access.user_cache import UserCache
+from server.broadcast.idle_sockets import IdleSockets
 from server.clock import Clock
 from server.config.secrets import Secrets
 from server.config.settings import Settings
@@ -70,6 +71,7 @@ class Context:
         self.time_zones = TimeZones(postgres)
         self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)
         # users and sessions
+        self.idle_sockets = IdleSockets()
         self.user_cache = UserCache(postgres)
         self.sessions = Sessions(settings.websocket)
         supervisor = Supervisor(

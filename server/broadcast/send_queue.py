@@ -7,10 +7,12 @@ same queue. Without it, each sender would have to wait for the slowest client, o
 import contextlib
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import trio
 
 from server.broadcast.codec import close_frame
+from server.broadcast.idle_sockets import IdleSockets
 from server.close_codes import CloseCode
 
 CLOSE = b"\x88"  # how a Close frame begins (RFC 6455 §5.2)
@@ -28,7 +30,7 @@ class SendQueue(trio.abc.Stream):
     Nothing follows a Close frame. A single frame may exceed `limit` if nothing else waits.
 
     The connection's task creates it and closes it with `aclose`, and owns `nursery`, in which the writer runs.
-    `closed` is set once the socket is closed.
+    `closed` is set once the socket is closed. After a Pong, the client is idle: `idle_sockets` reads further ones.
     """
 
     __slots__ = (
@@ -37,6 +39,7 @@ class SendQueue(trio.abc.Stream):
         "_close_seconds",
         "_closing",
         "_drained",
+        "_idle_sockets",
         "_leaving",
         "_limit",
         "_nursery",
@@ -49,8 +52,17 @@ class SendQueue(trio.abc.Stream):
         "received_at",
     )
 
-    def __init__(self, sock: socket.socket, nursery: trio.Nursery, *, limit: int, close_seconds: float) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        nursery: trio.Nursery,
+        idle_sockets: IdleSockets,
+        *,
+        limit: int,
+        close_seconds: float,
+    ) -> None:
         self._sock = sock
+        self._idle_sockets = idle_sockets
         self._send = sock.send
         self._accept: Callable[[bytes], int] = (
             self._send
@@ -187,7 +199,7 @@ class SendQueue(trio.abc.Stream):
             self.needs_no_reader = _nothing  # that of a parser refers to this object
             self._waiting.clear()
             self._note_drained()
-            trio.lowlevel.notify_closing(self._sock)
+            self._stop_reader()
             self._sock.close()
 
     # The interface of trio.abc.Stream, for trio-websocket
@@ -215,23 +227,33 @@ class SendQueue(trio.abc.Stream):
         return await self._read(max_bytes or 4096)
 
     async def _read(self, max_bytes: int) -> bytes:
-        """Wait for input and receive it; notes the time of its arrival, and passes over what needs no reader."""
+        """Wait for input and receive it; passes over what needs no reader."""
         while True:
             if self.closed.is_set():
                 raise trio.ClosedResourceError
             try:
-                data = self._sock.recv(max_bytes)
+                data = self._receive(max_bytes)
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._sock)
-            except OSError as error:
-                raise trio.BrokenResourceError from error
-            else:
-                self.received_at = trio.current_time()
-                if self.needs_no_reader(data):
-                    await trio.lowlevel.wait_readable(self._sock)
-                    continue
-                await trio.lowlevel.checkpoint()  # a peer that floods must not keep other tasks from running
-                return data
+                continue
+            if data is None:
+                return await self._idle_sockets.next_input(self._sock.fileno(), partial(self._receive, max_bytes))
+            await trio.lowlevel.checkpoint()  # a peer that floods must not keep other tasks from running
+            return data
+
+    def _receive(self, max_bytes: int) -> bytes | None:
+        """Receive what arrived, and note the time; None if it needs no reader.
+
+        Raises BlockingIOError if nothing has arrived, BrokenResourceError if the connection broke.
+        """
+        try:
+            data = self._sock.recv(max_bytes)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise trio.BrokenResourceError from error
+        self.received_at = trio.current_time()
+        return None if self.needs_no_reader(data) else data
 
     async def aclose(self) -> None:
         """Send what waits, shut down the sending side, wait for the peer to hang up, and close.
@@ -262,9 +284,12 @@ class SendQueue(trio.abc.Stream):
                 await self._drained.wait()
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
-                trio.lowlevel.notify_closing(
-                    self._sock
-                )  # wakes the library's reader: only this task reads from here on
+                self._stop_reader()  # only this task reads from here on
+
+    def _stop_reader(self) -> None:
+        """Make the task that waits for input raise ClosedResourceError."""
+        trio.lowlevel.notify_closing(self._sock)
+        self._idle_sockets.notify_closing(self._sock.fileno())
 
     async def _discard(self) -> None:
         """Read and drop all bytes until the peer hangs up."""

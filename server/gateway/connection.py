@@ -34,7 +34,13 @@ async def serve_connection(context: Context, sock: socket.socket, admission: Adm
     settings = context.settings.websocket
     bind_contextvars(connection=Unredacted(new_uuid()))  # in every log line that this connection causes
     async with trio.open_nursery() as nursery:
-        send_queue = SendQueue(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
+        send_queue = SendQueue(
+            sock,
+            nursery,
+            context.idle_sockets,
+            limit=settings.outbox_bytes,
+            close_seconds=settings.close_seconds,
+        )
         try:
             offer = await shake_hands(context, sock, send_queue)
             if offer is not None:

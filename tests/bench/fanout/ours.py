@@ -22,6 +22,7 @@ from domain.protocol.events import SequencedEvent
 from server.broadcast.codec import Encoding
 from server.broadcast.fanout import Fanout
 from server.broadcast.history import History
+from server.broadcast.idle_sockets import IdleSockets
 from server.broadcast.send_queue import SendQueue
 from server.config.listen_address import Address
 from server.config.settings import RoomSettings, WebsocketSettings
@@ -78,6 +79,7 @@ class Room:
         settings = RoomSettings()
         self._encodings = cycle(encodings)
         self._nursery = nursery
+        self._idle_sockets = IdleSockets()  # not run: these members send no Pong
         self._connections: dict[MemberId, Connection] = {}
         history = History(settings.history_seconds, settings.history_events)
         self._fanout = Fanout(self._connections, history, self._spawn, nursery.cancel_scope.cancel)
@@ -90,7 +92,13 @@ class Room:
         """Serve one accepted socket as a member until it is closed."""
         settings, member_id = WebsocketSettings(), MemberId(uuid4())
         async with trio.open_nursery() as nursery:
-            send_queue = SendQueue(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
+            send_queue = SendQueue(
+                sock,
+                nursery,
+                self._idle_sockets,
+                limit=settings.outbox_bytes,
+                close_seconds=settings.close_seconds,
+            )
             request = await wrap_server_stream(
                 nursery, send_queue, message_queue_size=QUEUED_MESSAGES, max_message_size=settings.max_frame_bytes
             )

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 from trio_websocket import ConnectionClosed
 
+from server.broadcast.idle_sockets import IdleSockets
 from server.broadcast.send_queue import SendQueue
 from server.config.settings import WebsocketSettings
 from server.gateway.frame_reader import FrameReader
@@ -56,7 +57,9 @@ async def connected() -> AsyncIterator[Connected]:
     ours.setblocking(False)
     with theirs:
         async with trio.open_nursery() as nursery:
-            send_queue = SendQueue(ours, nursery, limit=100_000, close_seconds=0.1)
+            idle_sockets = IdleSockets()
+            nursery.start_soon(idle_sockets.run)
+            send_queue = SendQueue(ours, nursery, idle_sockets, limit=100_000, close_seconds=0.1)
             reader = FrameReader(send_queue, SETTINGS, 1_000, Faults(Metrics()))
             reader.admit_messages()
             connection = Connected(theirs, send_queue, reader)

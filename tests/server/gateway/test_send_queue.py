@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from server.broadcast.codec import close_frame
+from server.broadcast.idle_sockets import IdleSockets
 from server.broadcast.send_queue import SendQueue, push_to_each
 
 LIMIT = 100_000
@@ -58,7 +59,7 @@ def ends() -> Iterator[Ends]:
 
 
 def queue_of(ends: Ends, nursery: trio.Nursery, limit: int = LIMIT, close_seconds: float = CLOSE_SECONDS) -> SendQueue:
-    return SendQueue(ends.ours, nursery, limit=limit, close_seconds=close_seconds)
+    return SendQueue(ends.ours, nursery, IdleSockets(), limit=limit, close_seconds=close_seconds)
 
 
 async def test_frames_leave_whole_and_in_order_however_slowly_they_are_read(ends: Ends, nursery: trio.Nursery) -> None:

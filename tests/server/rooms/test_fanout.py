@@ -16,6 +16,7 @@ from domain.protocol.events import MemberLeft
 from server.broadcast.codec import Encoding
 from server.broadcast.fanout import AT_ONCE, Fanout
 from server.broadcast.history import History
+from server.broadcast.idle_sockets import IdleSockets
 from server.broadcast.send_queue import SendQueue
 
 EPOCH = 3
@@ -28,7 +29,7 @@ class FakeConnection:
         self.encoding = encoding
         # The socket accepts everything: nothing waits.
         sock, nursery = cast(socket.socket, self), cast(trio.Nursery, None)
-        self.send_queue = SendQueue(sock, nursery, limit=0, close_seconds=0)
+        self.send_queue = SendQueue(sock, nursery, IdleSockets(), limit=0, close_seconds=0)
         self.writes: list[bytes] = []
         self.open = True
 
