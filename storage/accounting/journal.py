@@ -88,7 +88,7 @@ class JournalReader:
         self._after = after
         self._zone = zone
 
-    async def read(self, form: Form, rows: int) -> Portion:
+    async def next_portion(self, form: Form, rows: int) -> Portion:
         """Return the next lines, at most `rows`. Raises StorageUnavailable; the next call then repeats the portion."""
         place = self._after or Place(_BEGINNING, _NO_KEY)
         # Read the next postings by the index of their times, as one text.

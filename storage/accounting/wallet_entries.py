@@ -56,7 +56,7 @@ class WalletReader:
         self._span = span
         self._zone = zone
 
-    async def read(self, form: Form, rows: int) -> Portion:
+    async def next_portion(self, form: Form, rows: int) -> Portion:
         """Return the next lines, at most `rows`. Raises StorageUnavailable; the next call then repeats the portion."""
         low, high = self._span
         last = min(low + rows, high)

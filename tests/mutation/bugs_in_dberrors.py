@@ -119,7 +119,11 @@ IN_DBERRORS = (
                 "class BufferedResponse(TrioResponse):",
                 'class BufferedResponse(__import__("quart").Response):',
             ),
-            Edit(ANSWERS, "super().__init__(body, status,", "super().__init__(body or None, status,"),
+            Edit(
+                ANSWERS,
+                "super().__init__(body, status, content_type=",
+                "super().__init__(body or None, status, content_type=",
+            ),
         ),
         "tests/server/rest/test_answers.py",
         "no running event loop",

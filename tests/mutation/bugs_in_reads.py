@@ -14,8 +14,8 @@ IN_READS = (
         (
             Edit(
                 BUSINESS,
-                "kind, (quarter AT TIME ZONE $2)::date",
-                "kind, (quarter AT TIME ZONE (left($2, 0) || 'UTC'))::date",
+                "kind, (quarter AT TIME ZONE $3)::date",
+                "kind, (quarter AT TIME ZONE (left($3, 0) || 'UTC'))::date",
             ),
         ),
         f"{ZONE_TESTS}::test_the_figures_of_a_zone_are_those_of_its_days",

@@ -303,7 +303,7 @@ IN_RIGHTS = (
         "the daily figures move the date of the latest posting by 36 h",
         (
             Edit(
-                "storage/market/business_figures.py",
+                "storage/ledger/cutoff.py",
                 " WHERE one AND check_clock($1)",
                 " WHERE one AND $1::timestamptz IS NOT NULL",
             ),

@@ -249,7 +249,7 @@ def look_around(fan: Victim, creator: Victim, operator: Victim) -> None:
     fan.request("PUT", "/me", {"displayName": "Vic"})
     for path in (
         *("/me", "/wallet", "/wallet/ledger", "/tokens/packs", "/tokens/purchases", "/payouts", "/creators"),
-        *("/streams", "/calls/stats", "/billing/stats", "/billing/history", "/tips?role=sent"),
+        *("/streams", "/calls/stats", "/billing/stats", "/billing/history", "/tips?role=sent", "/wallet/statement"),
         f"/creators/{creator.user_id}",
         f"/tips/leaderboard?creatorId={creator.user_id}",
     ):
@@ -259,7 +259,8 @@ def look_around(fan: Victim, creator: Victim, operator: Victim) -> None:
     about = f"/admin/users/{fan.user_id}"
     for path in (
         *("/admin/rooms", "/admin/overview", "/admin/reports", "/admin/bans", "/admin/debts", "/admin/actions"),
-        *("/admin/reads", "/admin/users?name=v", about, f"{about}/reports", f"{about}/bans"),
+        *("/admin/reads", "/admin/users?name=v", about, f"{about}/reports", f"{about}/bans", "/admin/journal"),
+        *(f"/admin/wallets/{fan.user_id}/{name}" for name in ("export", "statement")),
     ):
         operator.request("GET", path)
     operator.request("POST", "/admin/credits", {"userId": str(fan.user_id), "tokens": 50, "reason": "a test"})

@@ -41,7 +41,7 @@ class Reader(Protocol):
     @property
     def columns(self) -> Mapping[str, str]: ...
 
-    async def read(self, form: Form, rows: int) -> Portion: ...
+    async def next_portion(self, form: Form, rows: int) -> Portion: ...
 
 
 def end_of_period(period: DateRange, cutoff: datetime) -> datetime:
@@ -77,7 +77,7 @@ async def export(
 
 
 async def _page(request: Request, query: ExportQuery, reader: Reader, through: datetime) -> Exported[T]:
-    portion = await reader.read("ndjson", query.limit)
+    portion = await reader.next_portion("ndjson", query.limit)
     if not portion.ended and portion.last is not None:
         request.answer_headers["Link"] = next_link(request.path, request.query, "after", portion.last)
     items = msgspec.Raw(b"[" + b",".join(portion.text.splitlines()) + b"]")
@@ -93,7 +93,7 @@ async def _parts(
         try:
             text = header(reader.columns, form)
             while not ended:
-                portion = await reader.read(form, ROWS)
+                portion = await reader.next_portion(form, ROWS)
                 rows, ended = rows + portion.rows, portion.ended
                 yield text + portion.text
                 text = b""

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from itertools import product
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 
 from server.rest.app import ROUTES
+from server.rest.query import Exported
 from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, open_shop
@@ -106,7 +107,8 @@ async def test_an_invalid_period_is_refused_by_name(users: Users) -> None:
 
 async def test_pages_hold_at_most_a_hundred_rows_for_users_and_five_hundred_for_operators(users: Users) -> None:
     fan, operator, nobody = await users.fan(0), await users.operator(), "01890000-0000-7000-8000-000000000000"
-    lists = [route for route in ROUTES if "limit" in getattr(route.query, "__struct_fields__", ())]
+    limited = [route for route in ROUTES if "limit" in getattr(route.query, "__struct_fields__", ())]
+    lists = [route for route in limited if get_origin(route.answer) is not Exported]
     assert len([route for route in lists if route.path.startswith("/api/admin")]) >= 20
     for route in lists:
         is_operators = route.path.startswith("/api/admin")

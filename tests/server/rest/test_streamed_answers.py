@@ -43,7 +43,7 @@ class Stopped:
         self.reached = trio.Event()
         self.released = trio.Event()
         self.error: Exception | None = None
-        read = WalletReader.read
+        next_portion = WalletReader.next_portion
 
         async def read_slowly(reader: WalletReader, form: Form, rows: int) -> Portion:
             if reader._span.low == 2:
@@ -51,9 +51,9 @@ class Stopped:
                 await self.released.wait()
                 if self.error is not None:
                     raise self.error
-            return await read(reader, form, rows)
+            return await next_portion(reader, form, rows)
 
-        monkeypatch.setattr(WalletReader, "read", read_slowly)
+        monkeypatch.setattr(WalletReader, "next_portion", read_slowly)
 
 
 @asynccontextmanager
