@@ -8,7 +8,7 @@ from domain.ids import UserId
 from domain.refusals import Code, Refusal
 
 OF_USER = 2  # at once: one that is broken may still be ending while its client resumes it
-OF_ALL_USERS = 16  # at once, each with a portion of some 0.5 MB; those of operators are not counted
+OF_ALL_USERS = 16  # at once, each with a portion of at most 0.7 MB; those of operators are not counted
 
 BUSY = Refusal(Code.OVERLOADED, "Too many exports are running; wait until one ends", {"retryAfterSeconds": 5})
 

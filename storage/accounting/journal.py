@@ -73,8 +73,8 @@ async def find_place(postgres: Postgres, key: UUID) -> Place | None:
 class JournalReader:
     """Reads the postings from `since` on and before `until`, behind the place `after`, a portion at a time.
 
-    `until` must be a time from which on everything is booked later, as `close_bookings` returns it; then the rows are
-    the same however slowly they are read. `zone` is the IANA time zone of the days.
+    `until` must not be later than a cut-off (`storage/ledger/cutoff.py`), so that the rows are the same however slowly
+    they are read. `zone` is the IANA time zone of the days.
     """
 
     columns = COLUMNS

@@ -24,6 +24,7 @@ from domain.protocol.events import SequencedEvent
 from server.broadcast.codec import PING_FRAME, Encoding
 from server.broadcast.fanout import Fanout
 from server.broadcast.history import History
+from server.broadcast.idle_sockets import IdleSockets
 from server.broadcast.send_queue import SendQueue
 from server.config.listen_address import Address
 from server.config.settings import LimitSettings, RoomSettings, Settings, WebsocketSettings
@@ -148,6 +149,7 @@ async def main(port: int, beside: bool) -> None:
             settings=msgspec.structs.replace(Settings(), websocket=settings, limits=exempt),
             metrics=(metrics := Metrics()),
             faults=Faults(metrics),
+            idle_sockets=IdleSockets(),
             echo_fanout=EchoFanout(nursery),
             beside=beside,
         )
@@ -159,6 +161,7 @@ async def main(port: int, beside: bool) -> None:
             context.faults,
             MemoryLimit(),
         )
+        nursery.start_soon(context.idle_sockets.run)
         nursery.start_soon(listener.run, nursery)
         print("LISTENING", flush=True)
 

@@ -92,6 +92,7 @@ async def main(port: int) -> None:
             context.memory,
         )
         nursery.start_soon(accepting.run, nursery)
+        nursery.start_soon(context.idle_sockets.run)
         nursery.start_soon(
             run_heartbeat, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls
         )
