@@ -10,30 +10,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import cyclopts
-import msgspec
 import trio
 from cyclopts import Parameter
 
-from domain.ids import TOKEN_SALES, UserId
+from domain.ids import TOKEN_SALES
 from server.access.tokens import issue_token
 from server.ids import new_uuid
 from storage.embedded.launcher import find_running
 from storage.postgres import Connection, Postgres, open_postgres
-from tests.load.client_pool import Milestone, Plan, Report
 from tests.load.costs import memory_mib, raise_file_limit
 from tests.load.figures import PostedBlock, Spread, read_blocks, spread
-from tests.load.setup import Server, add_users, read_lines, start_client_pool
+from tests.load.setup import Server, do_beside_calls
 from tests.support.history import insert_postings, patiently
 
 PAIRS = 1_000  # of a fan and a creator in the history
 READ_BYTES = 1 << 20
 MEMORY_SHOWN = 10  # of the samples of memory
 RAMP_SECONDS = 5.0
-AFTER_SECONDS = 600.0  # at most, for the export, while the calls go on
 
 HISTORY = f"""
     CREATE TEMP TABLE pairs ON COMMIT DROP AS
@@ -91,7 +89,7 @@ async def _run(server: Server, rows: int, calls: int, form: Format) -> tuple[Exp
     assert address is not None, "a server that answers has its database"
     async with open_postgres(address.dsn, pool_size=1) as postgres:
         await _fill(postgres, rows)
-        exported = await _export_beside_calls(server, postgres, calls, form)
+        exported = await do_beside_calls(server, postgres, calls, RAMP_SECONDS, partial(_export, server, form))
         counted = await postgres.fetchrow("SELECT sum(n)::bigint / 2 FROM wallets")
         assert counted is not None, "an aggregate is one row"
         return exported, await read_blocks(postgres), counted[0]
@@ -106,34 +104,6 @@ async def _fill(postgres: Postgres, rows: int) -> None:
     await postgres.transaction(fill, seconds=math.inf)
     await patiently(postgres, "VACUUM (ANALYZE) journal")
     print(f"{rows:,} postings in {time.monotonic() - began:.0f} s", flush=True)
-
-
-async def _export_beside_calls(server: Server, postgres: Postgres, calls: int, form: Format) -> Exported:
-    """Begin the export when all calls are up, and let the calls end when it has ended."""
-    pairs = [(new_uuid(), new_uuid()) for _ in range(calls)]
-    await add_users(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
-    plan = Plan(
-        http_port=server.http_port,
-        websocket_port=server.websocket_port,
-        jwt_secret=server.jwt_secret(),
-        pairs=pairs,
-        ramp_seconds=RAMP_SECONDS,
-        call_seconds=AFTER_SECONDS,
-    )
-    exported: list[Exported] = []
-    async with trio.open_nursery() as nursery:
-        pool = await nursery.start(start_client_pool)
-        await pool.stdin.send_all(msgspec.json.encode(plan) + b"\n")
-
-        async def export() -> None:
-            exported.append(await trio.to_thread.run_sync(_export, server, form))
-            await pool.stdin.send_all(b"over\n")
-
-        async for line in read_lines(pool.stdout):
-            message = msgspec.json.decode(line, type=Milestone | Report)
-            if isinstance(message, Milestone) and message.phase == "up":
-                nursery.start_soon(export)
-    return exported[0]
 
 
 def _export(server: Server, form: Format) -> Exported:

@@ -66,7 +66,7 @@ def run(seconds: float, connections: int, profile: Profile | None = None) -> Res
     with tempfile.TemporaryDirectory(prefix="halfminute-bench-") as folder:
         server = Server(Path(folder) / "house")
         with server:
-            workload = Workload(server.http_port, seconds, trio.run(_invite, server, connections))
+            workload = Workload(server.http_port, seconds, trio.run(invite, server, connections))
             result = _measure(server, workload, profile)
             booked = trio.run(_tips_booked, server)
             audit = run_command("audit", "--data", str(server.data_dir), cwd=Path(folder))
@@ -76,7 +76,7 @@ def run(seconds: float, connections: int, profile: Profile | None = None) -> Res
     return msgspec.structs.replace(result, tips_booked=booked, audit_holds=audit.exit_code == 0)
 
 
-async def _invite(server: Server, connections: int) -> list[Member]:
+async def invite(server: Server, connections: int) -> list[Member]:
     """Add fans with tokens, and creators with a stream each, whom they tip."""
     fans = [UserId(new_uuid()) for _ in range(connections)]
     creators = [UserId(new_uuid()) for _ in range(STREAMS)]
@@ -104,7 +104,7 @@ def _measure(server: Server, workload: Workload, profile: Profile | None) -> Res
     pin(server, cores)
     before, began = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)
     with nullcontext() if profile is None else profile.watching(server.pid, workload.seconds):
-        measured = _ask(workload, cores)
+        measured = ask(workload, cores)
         used, ended = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)
     took = Spent(ended.running - began.running, ended.kept_waiting - began.kept_waiting)
     requests = sum(map(len, measured.ms.values()))
@@ -147,7 +147,7 @@ def _write(profile: Profile, requests_per_second: float) -> None:
     PAGE.write_text("\n".join(lines) + "\n")
 
 
-def _ask(workload: Workload, cores: Cores) -> Answers:
+def ask(workload: Workload, cores: Cores) -> Answers:
     """Run the clients in a process of their own, which shares no core with the server if there are two."""
     asked = subprocess.run(
         [sys.executable, "-m", "tests.bench.rest.mixed.clients"],
