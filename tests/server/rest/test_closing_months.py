@@ -143,7 +143,7 @@ async def spread(context: Context, chance: random.Random) -> None:
     await context.postgres.transaction(change)
 
 
-# What an accountant has: CSV, and arithmetic
+# An accountant has CSV and arithmetic
 
 
 class Accounts:
