@@ -48,7 +48,7 @@ in_thread = trio.to_thread.run_sync
 SHOW_SECONDS = 0.2  # how long a creator is present before the ticket money is theirs
 RESTARTS = 1000  # every step of the rules raises in one room after the other, and no room is to be abandoned for that
 LATE_SECONDS_MAX = 30.0  # between two blocks of one second of an honest user, on a busy machine
-ROUNDS, ROUNDS_LONG = 2, 6  # how often the victims do everything
+ROUNDS, ROUNDS_LONG = 3, 6  # how often the victims do everything
 # The share of all injection points; those that were not reached are printed.
 REACHED_MIN = {"task": 0.7, "storage": 0.6, "rules": 0.75}
 
