@@ -92,7 +92,7 @@ async def _parts(request: Request, reader: Reader, form: Form) -> AsyncGenerator
                 rows, ended = rows + portion.rows, portion.ended
                 yield text + portion.text
                 text = b""
-        except Exception as error:
+        except Exception as error:  # reason: the answer has begun, so dispatch cannot note it
             if not isinstance(error, StorageUnavailable):
                 request.context.faults.note("request", error, "export.fault", {"rows": rows})
             raise
