@@ -83,7 +83,7 @@ async def _page(request: Request, query: ExportQuery, reader: Reader, through: d
 
 async def _parts(request: Request, reader: Reader, form: Form) -> AsyncGenerator[bytes, None]:
     """Yield the header with the first portion, and then one portion after the other. Raises TooManyExports at once."""
-    began, rows, ended = trio.current_time(), 0, False
+    began, rows, sent, ended = trio.current_time(), 0, False, False
     with request.context.exports.hold(request.user_id, is_operator=request.is_operator):
         try:
             text = header(reader.columns, form)
@@ -91,9 +91,9 @@ async def _parts(request: Request, reader: Reader, form: Form) -> AsyncGenerator
                 portion = await reader.next_portion(form, ROWS)
                 rows, ended = rows + portion.rows, portion.ended
                 yield text + portion.text
-                text = b""
-        except Exception as error:  # reason: the answer has begun, so dispatch cannot note it
-            if not isinstance(error, StorageUnavailable):
+                text, sent = b"", True
+        except Exception as error:  # reason: dispatch notes it only before the answer begins
+            if sent and not isinstance(error, StorageUnavailable):
                 request.context.faults.note("request", error, "export.fault", {"rows": rows})
             raise
         finally:

@@ -197,3 +197,15 @@ async def test_packed_parts_arrive_and_break_off_as_plain_ones_do(
     async with asked(context, fan, **{"Accept-Encoding": "gzip"}) as answer:
         with pytest.raises(httpx.RemoteProtocolError):
             await answer.aread()
+
+
+async def test_a_bug_before_the_first_portion_is_one_fault_and_an_error(
+    context: Context, fan: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> Portion:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(WalletReader, "next_portion", fail)
+    answer = await fan.get("/wallet/export", format="csv")
+    assert (answer.status_code, answer.json()["error"]) == (500, "INTERNAL")
+    assert (faults_at(context, "request"), len(context.exports)) == (1, 0)
