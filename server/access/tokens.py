@@ -19,6 +19,7 @@ from joserfc import jws
 from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import OctKey
 
+from domain.email_address import clean_email
 from domain.ids import UserId
 from domain.protocol.commands import MAX_TOKEN
 from server.access.jwks import KeySet, PublicKey, jwks_reader
@@ -38,7 +39,8 @@ class Identity:
     """The claims of a verified token, valid until `expires_at` (unix seconds).
 
     For an overlay token `user_id` is the id of the token itself, and `overlay_of` the creator that it belongs to.
-    `name` is what the token calls the user, uncleaned, at most NAME_CHARACTERS; "" without one.
+    `name` is what the token calls the user, uncleaned, at most NAME_CHARACTERS; "" without one. `email` is the address
+    that it names, cleaned; "" without one.
     A session replaces its identity at `token:refresh`; a REST request has one of its own.
     """
 
@@ -47,6 +49,7 @@ class Identity:
     expires_at: int
     overlay_of: UserId | None = None
     name: str = ""
+    email: str = ""
 
 
 class TokenRefused(Exception):
@@ -69,6 +72,7 @@ class TokenVerifier:
         self._settings = settings
         self._operator_path = claim_path(settings.operator_claim)
         self._name_path = settings.name_claim.split(".")
+        self._email_path = settings.email_claim.split(".")
         self._secret = secret_key(secret) if "HS256" in settings.algorithms else None
         self._keys = keys or _key_set(settings)
         self._verified: dict[str, dict[str, Any]] = {}  # claims by token, the oldest first
@@ -101,6 +105,7 @@ class TokenVerifier:
             is_operator=_names(_claim_at(claims, self._operator_path), self._settings.operator_value),
             expires_at=expires_at,
             name=_name(_claim_at(claims, self._name_path)),
+            email=_email(_claim_at(claims, self._email_path)),
         )
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -277,6 +282,10 @@ def _claim_at(claims: dict[str, Any], path: Sequence[str]) -> object:
 
 def _name(claim: object) -> str:
     return claim[:NAME_CHARACTERS] if isinstance(claim, str) else ""
+
+
+def _email(claim: object) -> str:
+    return clean_email(claim) if isinstance(claim, str) else ""
 
 
 def bearer(header_value: str | None) -> str:

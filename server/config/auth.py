@@ -32,6 +32,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     operator_claim: str = "app_metadata.role"
     operator_value: str = "operator"
     name_claim: str = "user_metadata.full_name"
+    email_claim: str = "email"
 
     def __post_init__(self) -> None:
         if not self.algorithms or not set(self.algorithms) <= set(get_args(Algorithm)):
@@ -47,8 +48,11 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if not self.operator_value:
             raise ValueError("auth.operator_value must not be empty")
         claim_path(self.operator_claim)
-        if self.name_claim and "" in self.name_claim.split("."):
-            raise ValueError("auth.name_claim must be a claim's name, or names joined by dots")
+        for setting, claim in (("name_claim", self.name_claim), ("email_claim", self.email_claim)):
+            if claim and "" in claim.split("."):
+                raise ValueError(f"auth.{setting} must be a claim's name, or names joined by dots")
+        if "user_metadata" in self.email_claim.split("."):
+            raise ValueError("auth.email_claim must not be under user_metadata: users can write that themselves")
 
 
 def check_address(url: str) -> None:

@@ -83,7 +83,7 @@ class Request:
         authenticator = self.context.authenticator
         identity = await authenticator.identity_of(token) if overlays else authenticator.verify(token)
         self.user_id, self.is_operator = identity.overlay_of or identity.user_id, identity.is_operator
-        await self.context.user_cache.ensure_user(self.user_id, identity.name)
+        await self.context.user_cache.ensure_user(self.user_id, identity.name, identity.email)
 
     def listed(self, paged: Paged[T], asked: Paging) -> Listed[T]:
         """Build the answer of a list route, and add a `Link` to the next page if there is one."""

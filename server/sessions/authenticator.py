@@ -51,7 +51,7 @@ class Authenticator:
         identity = await self.identity_of(token)
         user_id = identity.overlay_of or identity.user_id
         self._check_ban(user_id)
-        person = await self._user_cache.ensure_user(user_id, identity.name)
+        person = await self._user_cache.ensure_user(user_id, identity.name, identity.email)
         self._check_ban(user_id)  # a ban that was read during the lookup found no session to close
         return Authenticated(identity, person)
 

@@ -1,4 +1,4 @@
-"""Finds users for operators: by id, by the beginning of the display name, and by the time of their first request."""
+"""Finds users for operators: by id, by the beginning of name or e-mail address, and by their first request."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -20,6 +20,13 @@ class FoundUser(msgspec.Struct, frozen=True, rename="camel"):
         UserId, Meta(description="The `sub` of the user's tokens.", examples=["0197c0de-0000-7000-8000-000000000001"])
     ]
     display_name: Annotated[str, Meta(description="The present display name, empty without one.", examples=["Cleo"])]
+    email: Annotated[
+        str,
+        Meta(
+            description="The e-mail address that the user's tokens last named, empty without one.",
+            examples=["cleo@example.com"],
+        ),
+    ]
     is_creator: Annotated[bool, Meta(description="Whether the user is a creator.")]
     created_at: Annotated[
         str, Meta(description="The time of the user's first request.", examples=["2026-01-31T12:00:00.000Z"])
@@ -27,19 +34,20 @@ class FoundUser(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class UserFilter(msgspec.Struct, frozen=True):
-    """Selects users by id, by the beginning of their names, and by the time of their first request.
+    """Selects users by id, by the beginning of name or e-mail address, and by the time of their first request.
 
-    Case does not matter in names. `since` is inclusive, `until` exclusive, None matches all.
+    Case does not matter in names and addresses. `since` is inclusive, `until` exclusive, None matches all.
     """
 
     user_id: UUID | None = None
     name: str | None = None
+    email: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
 
 _USERS = Listing(
-    columns="u.supabase_id, u.display_name,"
+    columns="u.supabase_id, u.display_name, u.email,"
     " (SELECT c.user_id FROM creators c WHERE c.user_id = u.supabase_id) IS NOT NULL AS is_creator, u.created_at",
     source="users u",
     table="users u",
@@ -58,12 +66,21 @@ async def search_users(postgres: Postgres, page: Page, wanted: UserFilter) -> Pa
         ("u.created_at <", wanted.until),
     )
     if wanted.name is not None:
-        # Two bounds instead of LIKE, which uses the index only where the planner knows the pattern. No text is higher
-        # than the second bound and begins with the name, since its last character is the highest of Unicode.
-        args.append(wanted.name)
-        name = f"lower(${len(args)}::text)"
-        condition += f" AND lower(u.display_name) ~>=~ {name} AND lower(u.display_name) ~<~ ({name} || chr(1114111))"
+        condition += _begins_with("u.display_name", wanted.name, args)
+    if wanted.email is not None:
+        condition += " AND u.email <> ''" + _begins_with("u.email", wanted.email, args)
     return await _USERS.page(postgres, page, [condition], args, _user)
+
+
+def _begins_with(column: str, beginning: str, args: list[Any]) -> str:
+    """Return a condition that `column` begins with a text, which is added to `args`; case does not matter.
+
+    Two bounds instead of LIKE, which uses the index only where the planner knows the pattern. No text is higher than
+    the second bound and begins with the first, since its last character is the highest of Unicode.
+    """
+    args.append(beginning)
+    lowest = f"lower(${len(args)}::text)"
+    return f" AND lower({column}) ~>=~ {lowest} AND lower({column}) ~<~ ({lowest} || chr(1114111))"
 
 
 async def find_listed_user(postgres: Postgres, user_id: UserId) -> FoundUser | None:
@@ -74,5 +91,5 @@ async def find_listed_user(postgres: Postgres, user_id: UserId) -> FoundUser | N
 
 
 def _user(row: Row) -> FoundUser:
-    user_id, display_name, is_creator, created_at, *_ = row
-    return FoundUser(user_id, display_name, is_creator, rfc3339_of(created_at))
+    user_id, display_name, email, is_creator, created_at, *_ = row
+    return FoundUser(user_id, display_name, email, is_creator, rfc3339_of(created_at))

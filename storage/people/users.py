@@ -40,23 +40,27 @@ _CREATORS = Listing(
 )
 
 
-async def ensure_user(postgres: Postgres, user_id: UserId, name: str = "") -> str:
+async def ensure_user(postgres: Postgres, user_id: UserId, name: str = "", email: str = "") -> str:
     """Create the user if there is none, and return the display name; a user without one is given `name`.
 
-    A trigger creates the wallet. Idempotent, also if two requests of a new user run at once. Raises StorageUnavailable.
+    `email` replaces the stored address unless it is empty. A trigger creates the wallet. Idempotent, also if two
+    requests of a new user run at once. Raises StorageUnavailable.
     """
-    # Read the name of a known user.
-    row = await postgres.fetchrow("SELECT display_name FROM users WHERE supabase_id = $1", user_id)
-    if row is not None and (row["display_name"] or not name):
+    # Read the name and the address of a known user.
+    row = await postgres.fetchrow("SELECT display_name, email FROM users WHERE supabase_id = $1", user_id)
+    if row is not None and (row["display_name"] or not name) and email in ("", row["email"]):
         return str(row["display_name"])
-    # Insert the user, or name the one that exists, unless a concurrent request has.
-    await postgres.execute(
-        "INSERT INTO users (supabase_id, display_name) VALUES ($1, $2) ON CONFLICT (supabase_id)"
-        " DO UPDATE SET display_name = $2 WHERE users.display_name = '' AND $2 <> ''",
+    # Insert the user, or change the one that exists; a name that a concurrent request has stored stays.
+    stored = await postgres.fetchrow(
+        "INSERT INTO users (supabase_id, display_name, email) VALUES ($1, $2, $3) ON CONFLICT (supabase_id)"
+        " DO UPDATE SET display_name = coalesce(nullif(users.display_name, ''), $2),"
+        "               email = coalesce(nullif($3, ''), users.email)"
+        " RETURNING display_name",
         user_id,
         name,
+        email,
     )
-    return name
+    return name if stored is None else str(stored["display_name"])
 
 
 async def rename_user(postgres: Postgres, user_id: UserId, display_name: str) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from domain.email_address import MAX_EMAIL
 from domain.ids import MemberId, RoomId, SessionId, UserId
 from domain.instant import rfc3339
 from domain.refusals import Code, Refusal
@@ -28,12 +29,16 @@ routes = Routes("/api/admin/users")
 
 
 class UsersQuery(OperatorPeriodPaging, frozen=True, rename="camel"):
-    """A filter of users by id, by the beginning of the name, and by the time of their first request."""
+    """A filter of users by id, by the beginning of name or e-mail address, and by the time of their first request."""
 
     user_id: Annotated[UserId | None, Meta(description="The `sub` of the user's tokens.")] = None
     name: Annotated[
         Annotated[str, Meta(min_length=1, max_length=80)] | None,
         Meta(description="The beginning of the display name; case does not matter.", examples=["cle"]),
+    ] = None
+    email: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MAX_EMAIL)] | None,
+        Meta(description="The beginning of the e-mail address; case does not matter.", examples=["cleo@example.com"]),
     ] = None
 
 
@@ -79,15 +84,18 @@ class SessionCard(msgspec.Struct, frozen=True, rename="camel"):
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def search(request: Request, query: UsersQuery) -> Listed[FoundUser] | Refusal:
-    """Users by id or by the beginning of their display name, newest first.
+    """Users by id, by the beginning of their display name or of their e-mail address, newest first.
 
-    E-mail addresses are not stored, so users cannot be found by them. The period refers to a user's first request.
+    The address is the one that the configured claim of a user's tokens named last. The period refers to a user's first
+    request.
     """
     name = None if query.name is None else clean(query.name)
-    if name == "":
-        return invalid(FieldError("name", "must have a visible character"))
+    email = None if query.email is None else clean(query.email)
+    for field, text in (("name", name), ("email", email)):
+        if text == "":
+            return invalid(FieldError(field, "must have a visible character"))
     await request.note_read(query.user_id)
-    wanted = UserFilter(query.user_id, name, query.since, query.until)
+    wanted = UserFilter(query.user_id, name, email, query.since, query.until)
     return request.listed(await search_users(request.context.postgres, query.page, wanted), query)
 
 

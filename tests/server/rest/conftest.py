@@ -1,5 +1,6 @@
 """A web client in the test's own trio loop, users who send requests through it, and phones that are online."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -11,9 +12,10 @@ import trio
 from domain.ids import UserId
 from server.context import Context
 from server.ids import new_uuid
-from tests.support.clients import PATIENCE_SECONDS, Phone, token_of
+from tests.support.clients import PATIENCE_SECONDS, SECRET, Phone, token_of
 from tests.support.openapi import check_described
 from tests.support.servers import add_creator, add_fan, give, phone_of
+from tests.support.tokens import signed
 
 
 class Caller:
@@ -23,6 +25,11 @@ class Caller:
         self.user_id = user_id
         self._web = web
         self.token = token_of(user_id, role=role)
+
+    def claim(self, **claims: Any) -> None:
+        """Replace the token by one of no role that also has these claims."""
+        known = {"sub": str(self.user_id), "aud": "authenticated", "exp": int(time.time()) + 3600}
+        self.token = signed({**known, **claims}, secret=SECRET)
 
     async def ask(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **rest: Any

@@ -28,11 +28,12 @@ class ListWriter:
         self._streams: list[tuple[RoomId, UserId]] = []  # with their owners
 
     async def begin(self) -> None:
-        """Make the users, with tokens and names."""
+        """Make the users, with tokens, names and e-mail addresses."""
         users = self._shop.users
         self.creators = [await users.creator() for _ in range(2)]
-        self.fans = [users.stranger() for _ in range(2)]
+        self.fans = [users.stranger(), users.stranger()]
         for number, fan in enumerate(self.fans):
+            fan.claim(email=f"finn{number}@example.com")
             assert (await fan.put("/me", {"displayName": f"Finn {number}"})).status_code == 200
             await book(self._shop.context, purchase(fan.user_id, 20_000))
 

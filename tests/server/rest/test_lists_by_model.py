@@ -32,6 +32,11 @@ def same(field: str) -> Meets:
     return lambda item, value: bool(item[field] == value)
 
 
+def begins(field: str) -> Meets:
+    """The filter takes rows whose field begins with the value, in any case."""
+    return lambda item, value: bool(item[field].lower().startswith(value.lower()))
+
+
 class ListOf(NamedTuple):
     """A list: the field of its rows' ids and of their times, and what each filter takes."""
 
@@ -81,7 +86,7 @@ LISTS = {
     "/api/admin/users": ListOf(
         "userId",
         "createdAt",
-        {**OF_USER, "name": lambda item, name: item["displayName"].lower().startswith(name.lower())},
+        {**OF_USER, "name": begins("displayName"), "email": begins("email")},
     ),
     "/api/admin/payouts": PAYOUTS._replace(filters={**PAYOUTS.filters, "userId": same("creatorId")}),
     "/api/admin/reports": ListOf("reportId", "createdAt", {**OF_USER, "reporterId": same("reporterId")}),

@@ -1,6 +1,5 @@
 """Names of users: from their first token, or by PUT /api/me; chat and tips carry the present one."""
 
-import time
 from typing import Any
 
 import httpx
@@ -11,8 +10,6 @@ from domain.ids import UserId
 from server.ids import new_uuid
 from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
-from tests.support.clients import SECRET
-from tests.support.tokens import signed
 
 in_thread = trio.to_thread.run_sync
 
@@ -20,8 +17,7 @@ in_thread = trio.to_thread.run_sync
 def caller_named(web: httpx.AsyncClient, name: Any, user_id: UserId | None = None) -> Caller:
     """A user whose token holds this name."""
     caller = Caller(web, user_id or UserId(new_uuid()))
-    claims = {"sub": str(caller.user_id), "exp": int(time.time()) + 600, "user_metadata": {"full_name": name}}
-    caller.token = signed(claims, secret=SECRET)
+    caller.claim(user_metadata={"full_name": name})
     return caller
 
 
