@@ -12,7 +12,6 @@ from domain.instant import Duration, Instant, as_datetime, from_datetime
 from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, rate_changed, ring_cooldown, unfit
 from storage.database_errors import StatementRefused
 from storage.idempotency import FirstUse, claiming_transaction, find_first_use, key_insert, key_parameters
-from storage.market.reversals import is_frozen
 from storage.postgres import Connection, Postgres, Row
 from storage.rooms.calls import CALLS, StoredCall, find_call, stored_call
 from storage.rooms.streams import LIVE_OR_IN_A_CALL
@@ -62,20 +61,18 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
     async def in_transaction(connection: Connection) -> Rung | Refusal | None:
         if (known := await _find_by_key(connection, new)) is not None:
             return known
-        price = await _price(connection, new)
-        refusal = price if isinstance(price, Refusal) else await _why_not(connection, new, price)
-        if refusal is None and new.key is not None:
-            # Take the write lock, under which no other request can use the key. It comes late, because blocks wait for
-            # it, and before the locks of the parties, in the same order as when a stream goes live.
-            await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
+        facts = await _read_facts(connection, new)
+        refusal = _why_not(new, facts)
         if refusal is None:
-            refusal = await _lock_parties(connection, new)
+            await _lock(connection, new)
+            # Every other call of the two is now either committed or still waiting for the same locks.
+            facts = await _read_facts(connection, new)
+            refusal = _why_not(new, facts)
         if (known := await _find_by_key(connection, new)) is not None:  # a concurrent repeat has committed first
             return known
-        if isinstance(price, Refusal) or refusal is not None:
-            return refusal
-        await _insert(connection, new, price)
-        return None
+        if refusal is None:
+            await _insert(connection, new, facts.rate_tokens_per_min)
+        return refusal
 
     try:
         decided = await claiming_transaction(postgres, in_transaction)
@@ -83,8 +80,8 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
         if refused.constraint not in ("users_in_calls_pkey", LIVE_OR_IN_A_CALL):
             raise
         # A concurrent transaction began a call or a stream of one of them, which may have ended since.
-        busy = await postgres.transaction(lambda connection: _why_busy(connection, new))
-        return busy or JUST_ENDED
+        facts = await postgres.transaction(lambda connection: _read_facts(connection, new))
+        return _why_busy(new, facts) or JUST_ENDED
     if decided is not None:
         return decided
     made = await find_call(postgres, new.id)
@@ -97,109 +94,139 @@ async def _find_by_key(connection: Connection, new: NewCall) -> Rung | Refusal |
     return Rung(await _load(connection, known.ref_id), is_new=False) if isinstance(known, FirstUse) else known
 
 
-async def _price(connection: Connection, new: NewCall) -> BlockPrice | Refusal:
+class _Facts(msgspec.Struct, frozen=True):
+    """The facts in the database on which a call depends. `in_calls` and `live` hold those of the two parties."""
+
+    creator_is_user: bool
+    rate_tokens_per_min: int  # 0 if the callee is no creator
+    accepts_calls: bool
+    has_blocked_fan: bool
+    starts_stream: bool  # whether a reservation of the creator is in force, see stream_start_reservations.py
+    in_calls: frozenset[UUID]
+    live: frozenset[UUID]
+    past: list[PastCall]  # ended calls between the two, newest first
+    fan_is_frozen: bool
+    fan_balance: int
+
+
+async def _read_facts(connection: Connection, new: NewCall) -> _Facts:
+    # Read everything in one round trip: a call is created under locks that other calls and blocks wait for.
+    row = await connection.fetchrow(
+        f"""
+        SELECT EXISTS (SELECT FROM users WHERE supabase_id = $2),
+               c.rate_tokens_per_min, c.accepts_calls,
+               EXISTS (SELECT FROM creator_blocks WHERE creator_id = $2 AND user_id = $1),
+               c.starts_stream_until > clock_timestamp(),
+               ARRAY(SELECT user_id FROM users_in_calls WHERE user_id IN ($1, $2)),
+               ARRAY(SELECT creator_id FROM streams WHERE creator_id IN ($1, $2) AND status = 'live'),
+               EXISTS (SELECT FROM wallet_freezes WHERE user_id = $1),
+               (SELECT balance FROM wallets WHERE id = $1),
+               past.ended_at, past.end_reason, past.blocks
+          FROM (SELECT array_agg(p.ended_at ORDER BY p.created_at DESC) AS ended_at,
+                       array_agg(p.end_reason ORDER BY p.created_at DESC) AS end_reason,
+                       array_agg(p.last_block ORDER BY p.created_at DESC) AS blocks
+                  FROM (SELECT o.created_at, o.ended_at, o.end_reason, m.last_block
+                          FROM calls o, LATERAL (SELECT last_block FROM meters
+                                                  WHERE room_id = o.id AND payer_id = o.fan_id LIMIT 1) m
+                         WHERE o.fan_id = $1 AND o.creator_id = $2 AND o.ended_at IS NOT NULL
+                         ORDER BY o.created_at DESC LIMIT {PAST_CALLS_MAX}) p) past
+          LEFT JOIN creators c ON c.user_id = $2
+        """,
+        new.fan,
+        new.creator,
+    )
+    assert row is not None, "an aggregate without groups has one row"
+    is_user, rate, accepts, blocked, starts, in_calls, live, frozen, balance, *past = row
+    return _Facts(
+        creator_is_user=is_user,
+        rate_tokens_per_min=rate or 0,
+        accepts_calls=bool(accepts),
+        has_blocked_fan=blocked,
+        starts_stream=bool(starts),
+        in_calls=frozenset(in_calls),
+        live=frozenset(live),
+        past=[
+            PastCall(from_datetime(at), why, blocks) for at, why, blocks in zip(*(p or () for p in past), strict=True)
+        ],
+        fan_is_frozen=frozen,
+        fan_balance=balance,
+    )
+
+
+def _why_not(new: NewCall, facts: _Facts) -> Refusal | None:
+    return _why_unavailable(new, facts) or _why_busy(new, facts) or _too_soon(new, facts) or _why_unpaid(new, facts)
+
+
+def _why_unavailable(new: NewCall, facts: _Facts) -> Refusal | None:
     if new.fan == new.creator:
         return Refusal(Code.SELF_PAYMENT, "Nobody can call themselves")
-    # Read the creator's rate and availability, and whether the creator has blocked the fan.
-    creator = await connection.fetchrow(
-        "SELECT c.rate_tokens_per_min, c.accepts_calls, b.user_id IS NOT NULL AS unwanted"
-        " FROM users u LEFT JOIN creators c ON c.user_id = u.supabase_id"
-        " LEFT JOIN creator_blocks b ON b.creator_id = c.user_id AND b.user_id = $2 WHERE u.supabase_id = $1",
-        new.creator,
-        new.fan,
-    )
-    if creator is None:
+    if not facts.creator_is_user:
         return Refusal(Code.NOT_FOUND, "No such user")
-    if creator["rate_tokens_per_min"] is None:
+    if not facts.rate_tokens_per_min:
         return Refusal(Code.NOT_A_CREATOR, "This user is not a creator")
-    if not creator["accepts_calls"]:
+    if not facts.accepts_calls:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator does not accept calls now")
-    if creator["unwanted"] or not new.creator_online:  # a creator appears offline to those whom they block
+    if facts.has_blocked_fan or not new.creator_online:  # a creator appears offline to those whom they block
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not online")
-    if new.expected_rate not in (None, creator["rate_tokens_per_min"]):
-        return rate_changed(creator["rate_tokens_per_min"])
-    return BlockPrice(creator["rate_tokens_per_min"], new.block_seconds, new.block_rounding)
-
-
-async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> Refusal | None:
-    if (busy := await _why_busy(connection, new)) is not None:
-        return busy
-    if (too_soon := await _cooldown(connection, new)) is not None:
-        return too_soon
-    required = price.tokens(1)
-    if new.max_tokens is not None and new.max_tokens < required:
-        return unfit(("maxTokens", f"must be at least {required}, the price of one block"))
-    if await is_frozen(connection, new.fan):
-        return FROZEN
-    # Read the fan's balance.
-    balance = await connection.fetchval("SELECT balance FROM wallets WHERE id = $1", new.fan)
-    if balance < required:
-        return insufficient_tokens(required, balance, "to start the call")
+    if new.expected_rate not in (None, facts.rate_tokens_per_min):
+        return rate_changed(facts.rate_tokens_per_min)
     return None
 
 
-async def _why_busy(connection: Connection, new: NewCall) -> Refusal | None:
+def _why_busy(new: NewCall, facts: _Facts) -> Refusal | None:
     """Refuse if a party is in another call, is live, or starts a stream; constraints check it again at the insert."""
-    # Read which of the two are in a call.
-    rows = await connection.fetch("SELECT user_id FROM users_in_calls WHERE user_id IN ($1, $2)", new.fan, new.creator)
-    busy = {row["user_id"] for row in rows}
-    if new.fan in busy:
+    if new.fan in facts.in_calls:
         return Refusal(Code.ALREADY_IN_CALL, "You are in a call already")
-    if new.creator in busy:
+    if new.creator in facts.in_calls:
         return Refusal(Code.CREATOR_BUSY, "The creator is in a call")
-    # Read which of the two are live.
-    rows = await connection.fetch(
-        "SELECT creator_id FROM streams WHERE creator_id IN ($1, $2) AND status = 'live'", new.fan, new.creator
-    )
-    live = {row["creator_id"] for row in rows}
-    if new.fan in live:
+    if new.fan in facts.live:
         return Refusal(Code.ALREADY_LIVE, "You are live")
-    if new.creator in live:
+    if new.creator in facts.live:
         return Refusal(Code.CREATOR_BUSY, "The creator is live")
-    # Check for a reservation of the creator, see stream_start_reservations.py.
-    starting = "SELECT true FROM creators WHERE user_id = $1 AND starts_stream_until > clock_timestamp()"
-    if await connection.fetchval(starting, new.creator):
+    if facts.starts_stream:
         return Refusal(Code.CREATOR_BUSY, "The creator is going live")
     return None
 
 
-async def _lock_parties(connection: Connection, new: NewCall) -> Refusal | None:
-    """Lock both parties' rows, and repeat the checks that an earlier holder of these locks may have changed.
+def _too_soon(new: NewCall, facts: _Facts) -> Refusal | None:
+    free_at = may_ring_at(facts.past, new.created_at, new.cooldown) if new.cooldown else None
+    return None if free_at is None else ring_cooldown(ceil((free_at - new.created_at) / 1_000_000))
 
-    The insert of a call takes the same locks, so every other call of the two is now either committed or still waiting.
+
+def _why_unpaid(new: NewCall, facts: _Facts) -> Refusal | None:
+    """Refuse a fan who cannot or will not pay the first block."""
+    required = _price(new, facts.rate_tokens_per_min).tokens(1)
+    if new.max_tokens is not None and new.max_tokens < required:
+        return unfit(("maxTokens", f"must be at least {required}, the price of one block"))
+    if facts.fan_is_frozen:
+        return FROZEN
+    if facts.fan_balance < required:
+        return insufficient_tokens(required, facts.fan_balance, "to start the call")
+    return None
+
+
+def _price(new: NewCall, rate_tokens_per_min: int) -> BlockPrice:
+    return BlockPrice(rate_tokens_per_min, new.block_seconds, new.block_rounding)
+
+
+async def _lock(connection: Connection, new: NewCall) -> None:
+    """Lock both parties' rows in the order of their ids, as the insert of a call does; with a key the write lock first.
+
+    Under the write lock no other request can use the key. Blocks wait for it, so a refused call does not take it. A
+    stream that goes live takes it before its creator's row as well.
     """
-    # Lock both rows in the order of their ids.
+    if new.key is not None:
+        await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
     await connection.execute(
         "SELECT 1 FROM users WHERE supabase_id IN ($1, $2) ORDER BY supabase_id FOR NO KEY UPDATE",
         new.fan,
         new.creator,
     )
-    # Check whether one of the two is in a call by now.
-    in_calls = "SELECT true FROM users_in_calls WHERE user_id IN ($1, $2) LIMIT 1"
-    if await connection.fetchval(in_calls, new.fan, new.creator):
-        return await _why_busy(connection, new) or JUST_ENDED
-    return await _cooldown(connection, new)
 
 
-async def _cooldown(connection: Connection, new: NewCall) -> Refusal | None:
-    if new.cooldown == 0:
-        return None
-    # Read the latest ended calls between the two, with their numbers of blocks.
-    rows = await connection.fetch(
-        "SELECT c.ended_at, c.end_reason, m.last_block FROM calls c, LATERAL (SELECT last_block FROM meters"
-        " WHERE room_id = c.id AND payer_id = c.fan_id LIMIT 1) m"
-        " WHERE c.fan_id = $1 AND c.creator_id = $2 AND c.ended_at IS NOT NULL"
-        f" ORDER BY c.created_at DESC LIMIT {PAST_CALLS_MAX}",
-        new.fan,
-        new.creator,
-    )
-    past = [PastCall(from_datetime(row["ended_at"]), row["end_reason"], row["last_block"]) for row in rows]
-    free_at = may_ring_at(past, new.created_at, new.cooldown)
-    return None if free_at is None else ring_cooldown(ceil((free_at - new.created_at) / 1_000_000))
-
-
-async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> None:
+async def _insert(connection: Connection, new: NewCall, rate_tokens_per_min: int) -> None:
     """Insert all rows of a call in one round trip."""
+    price = _price(new, rate_tokens_per_min)
     # Insert the room, the meter, the use of the key and the call.
     await connection.execute(
         f"""

@@ -99,8 +99,8 @@ IN_CALLS = (
             ),
             Edit(
                 "storage/rooms/call_creation.py",
-                "AND starts_stream_until > clock_timestamp()",
-                "AND false",
+                "c.starts_stream_until > clock_timestamp()",
+                "false",
             ),
         ),
         f"{EXPLOITS}::test_fans_who_ring_without_a_pause_keep_no_creator_from_going_live",
@@ -129,7 +129,7 @@ IN_CALLS = (
         (
             Edit(
                 "storage/rooms/call_creation.py",
-                'if new.expected_rate not in (None, creator["rate_tokens_per_min"]):',
+                "if new.expected_rate not in (None, facts.rate_tokens_per_min):",
                 "if False:",
             ),
         ),

@@ -159,17 +159,13 @@ async def test_a_call_that_rings_as_a_stream_starts_is_refused_by_the_database(
     context: Context, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     """The first check of `init` finds no reason to refuse; the row is refused."""
-    monkeypatch.setattr("storage.rooms.call_creation._why_not", _no_reason)
+    monkeypatch.setattr("storage.rooms.call_creation._why_not", lambda *_: None)
     creator, other = await add_creator(context, 60), await add_creator(context, 60)
     fan = creator if who == "fan" else await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, other), online(context, fan) as caller:
         await in_thread(go_live, cleo)
         refused = await _init(caller, other if who == "fan" else creator)
     assert _refused(refused) == (409, "ALREADY_LIVE" if who == "fan" else "CREATOR_BUSY")
-
-
-async def _no_reason(*_: Any) -> None:
-    return None
 
 
 async def _init(caller: Phone, creator: UserId) -> httpx.Response:
