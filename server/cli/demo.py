@@ -10,7 +10,7 @@ from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
 from server.access.tokens import issue_token
 from server.context import Context
-from storage.people.users import become_creator
+from storage.people.users import CreatorChange, become_creator
 
 RATE_TOKENS_PER_MIN = 60
 FAN_TOKENS = 10_000
@@ -41,7 +41,9 @@ async def seed(context: Context) -> None:
     """
     for person in DEMO_USERS:
         await context.user_cache.ensure_user(person.user_id)
-    await become_creator(context.postgres, CREATOR.user_id, "Cleo", RATE_TOKENS_PER_MIN, True)
+    await become_creator(
+        context.postgres, CREATOR.user_id, CreatorChange(display_name="Cleo", rate_tokens_per_min=RATE_TOKENS_PER_MIN)
+    )
     await context.actor.post(
         [
             Posting(

@@ -55,6 +55,18 @@ COMMON_FIELDS: dict[str, Field] = {
     "isOperator": Field("Whether the present token has the operator claim.", False),
     "acceptsCalls": Field("Whether the creator takes calls.", True),
     "CreatorTerms.displayName": Field("The name that others see, 1 to 80 characters; left out, it stays.", "Ada"),
+    "about": Field("What the creator says of themselves, at most 500 characters; empty without it.", "Talks at night"),
+    "pictureUrl": Field(
+        "The https address of a picture of the creator, at most 500 characters; empty without one.",
+        "https://pictures.example.com/ada.jpg",
+    ),
+    "CreatorTerms.about": Field(
+        "A text about the creator, at most 500 characters; empty removes it.", "Talks at night"
+    ),
+    "CreatorTerms.pictureUrl": Field(
+        "The https address of a picture, at most 500 characters; empty removes it.",
+        "https://pictures.example.com/ada.jpg",
+    ),
     "online": Field("Whether the creator has a session with a connection, so that calls can ring.", True),
     "busy": Field("Whether the creator is in a call, or live.", False),
     "blocked": Field("Whether the caller blocks the user now.", True),

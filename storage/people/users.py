@@ -1,12 +1,14 @@
 """Users and creators: names, creators' rates and availability, and the users whom creators have blocked."""
 
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
 from domain.ids import UserId
 from domain.refusals import Code, Refusal, quota_reached
 from storage.paging import Listing, Page, Paged
+from storage.people.prefix_search import begins_with
 from storage.postgres import Postgres, Row
 
 
@@ -18,18 +20,33 @@ class User(msgspec.Struct, frozen=True, rename="camel"):
     is_creator: bool
 
 
+class CreatorChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Terms and profile of a creator; each that is None stays as it is, and "" removes text or picture."""
+
+    rate_tokens_per_min: int | None = None
+    accepts_calls: bool | None = None
+    display_name: str | None = None
+    about: str | None = None
+    picture_url: str | None = None
+
+
 class Creator(msgspec.Struct, frozen=True, rename="camel"):
-    """The public profile of a creator. `busy` says that the creator is in a call or live."""
+    """The public profile of a creator. `busy` says that the creator is in a call or live.
+
+    `about` and `picture_url` are empty unless the creator has given them.
+    """
 
     user_id: UserId
     display_name: str
+    about: str
+    picture_url: str
     rate_tokens_per_min: int
     accepts_calls: bool
     busy: bool
 
 
 _CREATORS = Listing(
-    columns="""c.user_id, u.display_name, c.rate_tokens_per_min, c.accepts_calls,
+    columns="""c.user_id, u.display_name, c.about, c.picture_url, c.rate_tokens_per_min, c.accepts_calls,
                ((SELECT b.user_id FROM users_in_calls b WHERE b.user_id = c.user_id) IS NOT NULL
                 OR (SELECT s.id FROM streams s WHERE s.creator_id = c.user_id AND s.status = 'live') IS NOT NULL)
                AS busy""",
@@ -80,14 +97,8 @@ async def find_user(postgres: Postgres, user_id: UserId) -> User | None:
     return None if row is None else User(row["supabase_id"], row["display_name"], row["is_creator"])
 
 
-async def become_creator(
-    postgres: Postgres,
-    user_id: UserId,
-    display_name: str | None,
-    rate_tokens_per_min: int | None,
-    accepts_calls: bool | None,
-) -> Creator | None:
-    """Make the user a creator, or change their rate, availability and name; each that is None stays as it is.
+async def become_creator(postgres: Postgres, user_id: UserId, change: CreatorChange) -> Creator | None:
+    """Make the user a creator, or change their terms and profile.
 
     A new creator accepts calls unless told otherwise. Returns None, with nothing changed, if the user is no creator and
     no rate is given. A rate applies from the next call; calls in progress keep theirs. Raises StorageUnavailable.
@@ -95,21 +106,26 @@ async def become_creator(
     await postgres.execute(
         """
         WITH written AS (
-            INSERT INTO creators (user_id, rate_tokens_per_min, accepts_calls)
-            SELECT $1, coalesce($3, present.rate_tokens_per_min), coalesce($4, present.accepts_calls, true)
+            INSERT INTO creators (user_id, rate_tokens_per_min, accepts_calls, about, picture_url)
+            SELECT $1, coalesce($3, present.rate_tokens_per_min), coalesce($4, present.accepts_calls, true),
+                   coalesce($5, present.about, ''), coalesce($6, present.picture_url, '')
               FROM (SELECT) AS once LEFT JOIN creators present ON present.user_id = $1
              WHERE coalesce($3, present.rate_tokens_per_min) IS NOT NULL
             ON CONFLICT (user_id) DO UPDATE
                SET rate_tokens_per_min = coalesce($3, creators.rate_tokens_per_min),
-                   accepts_calls = coalesce($4, creators.accepts_calls)
+                   accepts_calls = coalesce($4, creators.accepts_calls),
+                   about = coalesce($5, creators.about),
+                   picture_url = coalesce($6, creators.picture_url)
             RETURNING user_id
         )
         UPDATE users SET display_name = coalesce($2, display_name) FROM written WHERE supabase_id = written.user_id
         """,
         user_id,
-        display_name,
-        rate_tokens_per_min,
-        accepts_calls,
+        change.display_name,
+        change.rate_tokens_per_min,
+        change.accepts_calls,
+        change.about,
+        change.picture_url,
     )
     return await find_creator(postgres, user_id)
 
@@ -121,9 +137,21 @@ async def find_creator(postgres: Postgres, user_id: UserId) -> Creator | None:
     return None if row is None else _creator(row)
 
 
-async def list_creators(postgres: Postgres, page: Page) -> Paged[Creator]:
-    """Return a page of creators, newest first. Raises BadCursor, StorageUnavailable."""
-    return await _CREATORS.page(postgres, page, ["true"], [], _creator)
+async def list_creators(postgres: Postgres, page: Page, name: str | None = None) -> Paged[Creator]:
+    """Return a page of creators, newest first, or of those whose names begin with `name`, in any case.
+
+    Raises BadCursor, StorageUnavailable.
+    """
+    args = list[Any]()
+    condition = "true"
+    if name is not None:
+        # An array, whose creators are found by index: for a join, the planner would read all creators.
+        condition = (
+            "c.user_id = ANY(ARRAY(SELECT k.user_id FROM users u,"
+            " LATERAL (SELECT user_id FROM creators WHERE user_id = u.supabase_id LIMIT 1) k"
+            f" WHERE {begins_with('u.display_name', name, args)}))"
+        )
+    return await _CREATORS.page(postgres, page, [condition], args, _creator)
 
 
 async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId, *, most: int) -> Refusal | None:
@@ -186,4 +214,5 @@ async def unblock_user(postgres: Postgres, creator_id: UserId, user_id: UserId) 
 
 
 def _creator(row: Row) -> Creator:
-    return Creator(row["user_id"], row["display_name"], row["rate_tokens_per_min"], row["accepts_calls"], row["busy"])
+    user_id, display_name, about, picture_url, rate_tokens_per_min, accepts_calls, busy, *_ = row
+    return Creator(user_id, display_name, about, picture_url, rate_tokens_per_min, accepts_calls, busy)

@@ -70,6 +70,7 @@ async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller)
     first = await tour.ask(fan, "GET /api/creators")
     await tour.ask(fan, "GET /api/creators", before=httpx.URL(first.links["next"]["url"]).params["before"])
     await tour.ask(fan, "GET /api/creators", limit=100, offset=1_900)
+    await tour.ask(fan, "GET /api/creators", name="creator")
 
 
 async def _ring(tour: Tour, context: Context, fan: Caller, creator: Caller) -> None:

@@ -14,7 +14,7 @@ from domain.ids import PROMOTIONS, UserId, client_key
 from server.ids import new_uuid
 from storage.embedded.launcher import find_running, open_embedded
 from storage.ledger.actor import StorageActor
-from storage.people.users import become_creator, ensure_user
+from storage.people.users import CreatorChange, become_creator, ensure_user
 from storage.postgres import Postgres, Row, open_postgres
 from tests.storage.ledger_pair import OPERATOR
 from tests.storage.postgres_processes import bin_dir
@@ -133,7 +133,9 @@ async def _add_pairs(
     for fan, creator in pairs:
         await ensure_user(postgres, fan)
         await ensure_user(postgres, creator)
-        await become_creator(postgres, creator, "Cleo", rate_tokens_per_min, True)
+        await become_creator(
+            postgres, creator, CreatorChange(display_name="Cleo", rate_tokens_per_min=rate_tokens_per_min)
+        )
     actor = StorageActor(postgres, _Nobody())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)

@@ -15,7 +15,7 @@ from server.config.secrets import Secrets
 from server.config.settings import LimitSettings, Settings
 from server.context import Context
 from server.ids import new_uuid
-from storage.people.users import become_creator
+from storage.people.users import CreatorChange, become_creator
 from tests.storage.ledger_pair import OPERATOR
 from tests.support.clients import SECRET, Phone
 
@@ -86,7 +86,9 @@ async def add_creator(context: Context, rate_tokens_per_min: int, display_name: 
     """Add a creator who accepts calls. Return their id."""
     user_id = UserId(new_uuid())
     await context.user_cache.ensure_user(user_id)
-    await become_creator(context.postgres, user_id, display_name, rate_tokens_per_min, True)
+    await become_creator(
+        context.postgres, user_id, CreatorChange(display_name=display_name, rate_tokens_per_min=rate_tokens_per_min)
+    )
     return user_id
 
 

@@ -1,7 +1,8 @@
 """Creators: public cards, becoming a creator, and blocking users."""
 
+import re
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -11,7 +12,8 @@ from domain.billing.block import BlockPrice
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from domain.room import inputs
-from domain.text import MAX_NAME, clean_name
+from domain.text import MAX_NAME, clean, clean_name
+from server.addresses import HOST_AND_PORT
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
 from server.rest.responses import invalid
@@ -21,6 +23,7 @@ from server.rest.strict_json import FieldError
 from storage.paging import Paged
 from storage.people.users import (
     Creator,
+    CreatorChange,
     become_creator,
     block_user,
     creators_blocking,
@@ -28,6 +31,14 @@ from storage.people.users import (
     list_creators,
     unblock_user,
 )
+
+T = TypeVar("T")
+
+MAX_ABOUT = 500  # characters: a few sentences
+MAX_PICTURE_URL = 500  # characters; the column holds as many
+
+# RFC 3986, without a user name, which browsers would send as a password to another host.
+_HTTPS = re.compile(rf"https://{HOST_AND_PORT.pattern}(?:[/?#][A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]*)?")
 
 routes = Routes("/api/creators")
 
@@ -37,6 +48,8 @@ class CreatorCard(msgspec.Struct, frozen=True, rename="camel"):
 
     user_id: UserId
     display_name: str
+    about: str
+    picture_url: str
     rate_tokens_per_min: int
     accepts_calls: bool
     online: bool
@@ -44,11 +57,22 @@ class CreatorCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CreatorTerms(msgspec.Struct, frozen=True, rename="camel"):
-    """The rate, name and availability of a creator; each that is not sent stays as it is."""
+    """The terms and the profile of a creator; each that is not sent stays as it is."""
 
     rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)] | UnsetType = UNSET
     display_name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)] | None = None
     accepts_calls: bool | UnsetType = UNSET
+    about: Annotated[str, msgspec.Meta(max_length=MAX_ABOUT)] | UnsetType = UNSET
+    picture_url: Annotated[str, msgspec.Meta(max_length=MAX_PICTURE_URL)] | UnsetType = UNSET
+
+
+class CreatorsQuery(Paging, frozen=True, rename="camel"):
+    """A filter of creators by the beginning of their names."""
+
+    name: Annotated[
+        Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)] | None,
+        msgspec.Meta(description="The beginning of the display name; case does not matter.", examples=["cle"]),
+    ] = None
 
 
 class Blocked(msgspec.Struct, frozen=True, rename="camel"):
@@ -65,25 +89,49 @@ async def update_creator(request: Request, body: CreatorTerms) -> CreatorCard | 
     A new rate applies from the next call on; live calls keep theirs. A rate at which one block would cost more than a
     payment may have is refused.
     """
-    name = None if body.display_name is None else clean_name(body.display_name)
-    if name == "":
-        return invalid(FieldError("displayName", "must have a visible character"))
-    rate = body.rate_tokens_per_min or None
+    change = CreatorChange(
+        rate_tokens_per_min=_sent(body.rate_tokens_per_min),
+        accepts_calls=_sent(body.accepts_calls),
+        display_name=None if body.display_name is None else clean_name(body.display_name),
+        about=None if body.about is UNSET else clean(body.about),
+        picture_url=_sent(body.picture_url),
+    )
     block_seconds = request.context.settings.calls.block_seconds
-    if rate is not None and BlockPrice(rate, block_seconds).tokens(1) > MAX_POSTING_TOKENS:
-        return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
-    accepts_calls = None if body.accepts_calls is UNSET else body.accepts_calls
-    creator = await become_creator(request.context.postgres, request.user_id, name, rate, accepts_calls)
+    if (fault := _fault(change, block_seconds)) is not None:
+        return invalid(fault)
+    creator = await become_creator(request.context.postgres, request.user_id, change)
     if creator is None:
         return invalid(FieldError("rateTokensPerMin", "is required to become a creator"))
     publish_name(request, creator.display_name)
     return _card(request, creator)
 
 
+def _sent(value: T | UnsetType) -> T | None:
+    return None if value is UNSET else value
+
+
+def _fault(change: CreatorChange, block_seconds: int) -> FieldError | None:
+    """Return why the change is refused, or None."""
+    if change.display_name == "":
+        return FieldError("displayName", "must have a visible character")
+    rate = change.rate_tokens_per_min
+    if rate is not None and BlockPrice(rate, block_seconds).tokens(1) > MAX_POSTING_TOKENS:
+        return FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens")
+    if change.picture_url and not _HTTPS.fullmatch(change.picture_url):
+        return FieldError("pictureUrl", "must be an https address without a user name")
+    return None
+
+
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
-async def list_cards(request: Request, query: Paging) -> Listed[CreatorCard]:
-    """Creators, newest first. To users whom a creator has blocked, the creator appears offline."""
-    found = await list_creators(request.context.postgres, query.page)
+async def list_cards(request: Request, query: CreatorsQuery) -> Listed[CreatorCard] | Refusal:
+    """Creators, newest first, or those whose names begin with `name`.
+
+    To users whom a creator has blocked, the creator appears offline.
+    """
+    name = None if query.name is None else clean_name(query.name)
+    if name == "":
+        return invalid(FieldError("name", "must have a visible character"))
+    found = await list_creators(request.context.postgres, query.page, name)
     hidden = await creators_blocking(
         request.context.postgres, [creator.user_id for creator in found.items], request.user_id
     )
@@ -144,6 +192,8 @@ def _card(request: Request, creator: Creator) -> CreatorCard:
     return CreatorCard(
         creator.user_id,
         creator.display_name,
+        creator.about,
+        creator.picture_url,
         creator.rate_tokens_per_min,
         creator.accepts_calls,
         request.context.sessions.online(creator.user_id),

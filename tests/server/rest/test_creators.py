@@ -1,5 +1,7 @@
 """Creators: their cards, their terms, and the users whom they block."""
 
+from typing import Any
+
 from server.context import Context
 from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
@@ -9,16 +11,20 @@ async def test_a_user_becomes_a_creator_and_changes_the_terms(users: Users) -> N
     user = await users.fan(0)
     card = await user.put("/creators/me", {"displayName": "Cleo", "rateTokensPerMin": 90, "acceptsCalls": False})
     assert card.status_code == 200
-    expected = {
+    expected: dict[str, Any] = {
         "userId": str(user.user_id),
         "displayName": "Cleo",
+        "about": "",
+        "pictureUrl": "",
         "rateTokensPerMin": 90,
         "acceptsCalls": False,
         "online": False,
         "busy": False,
     }
     assert card.json() == expected
-    for terms in ({"rateTokensPerMin": 120}, {"acceptsCalls": True}, {"displayName": "Clea"}, {}):
+    picture = {"pictureUrl": "https://pictures.example.com:8443/cleo.jpg?size=200#face"}
+    changes: list[dict[str, Any]] = [{"rateTokensPerMin": 120}, {"acceptsCalls": True}, {"displayName": "Clea"}, {}]
+    for terms in (*changes, {"about": "Talks at night"}, picture, {"about": ""}, {"pictureUrl": ""}):
         changed = await user.put("/creators/me", terms)
         expected |= terms
         assert changed.json() == expected, "only what was sent has changed"
@@ -48,12 +54,46 @@ async def test_invalid_terms_are_named(users: Users) -> None:
         "rateTokensPerMin": (0, -1, 1_000_000_001, "5", 5.0, None),
         "displayName": ("", "\n\t ", "x" * 81, 7),
         "acceptsCalls": (1, "true", None),
+        "about": ("x" * 501, 7, None),
+        "pictureUrl": (
+            "http://example.com/a.jpg",
+            "https://user@example.com/a.jpg",
+            "https://example.com/a b.jpg",
+            "https://",
+            "javascript:alert(1)",
+            "/a.jpg",
+            "https://example.com/\n",
+            f"https://example.com/{'x' * 500}",
+            None,
+        ),
     }.items():
         for value in values:
             terms = {"rateTokensPerMin": 5, field: value}
             fields = check(await user.put("/creators/me", terms), 400, "VALIDATION_FAILED")
             assert [error["field"] for error in fields["errors"]] == [field]
     assert (await user.get("/me")).json()["user"]["isCreator"] is False
+
+
+async def test_a_text_about_a_creator_is_cleaned(users: Users) -> None:
+    creator = await users.creator()
+    card = await creator.put("/creators/me", {"about": " \u202eTalks\u0007 at night\u200b "})
+    assert card.json()["about"] == "Talks at night"
+
+
+async def test_creators_are_found_by_the_beginning_of_their_name(users: Users) -> None:
+    fan = await users.fan(0)
+    for name in ("Cleo", "cleopatra", "Uncle", "100%"):
+        await (await users.creator()).put("/creators/me", {"displayName": name})
+    await fan.put("/me", {"displayName": "Cleophas"})
+    for wanted, expected in (("CLE", ["cleopatra", "Cleo"]), ("100%", ["100%"]), ("1_", []), ("x", [])):
+        found = (await fan.get("/creators", name=wanted)).json()
+        assert [card["displayName"] for card in found["items"]] == expected
+        assert found["total"] == len(expected)
+    first = await fan.get("/creators", name="cle", limit=1)
+    second = await fan.follow(first.links["next"]["url"])
+    assert [page.json()["items"][0]["displayName"] for page in (first, second)] == ["cleopatra", "Cleo"]
+    for name in ("", "\u200b", "x" * 81):
+        check(await fan.get("/creators", name=name), 400, "VALIDATION_FAILED")
 
 
 async def test_a_card_says_whether_a_creator_is_online_and_busy(users: Users) -> None:

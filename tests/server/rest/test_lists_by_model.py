@@ -64,7 +64,7 @@ ORDERED = {"operatorId": same("operatorId"), "userId": same("targetId")}
 OF_USER = {"userId": same("userId")}
 # By the path of the route; `{userId}` is the user of the test.
 LISTS = {
-    "/api/creators": ListOf("userId"),
+    "/api/creators": ListOf("userId", filters={"name": begins("displayName")}),
     "/api/wallet/ledger": ENTRIES,
     "/api/calls/history": CALLS,
     "/api/streams": ListOf(
