@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -104,19 +104,22 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports without a listener, outside the range from which the system chooses ports for clients."""
-    found: dict[int, socket.socket] = {}
-    try:
-        ours = PORTS[WORKER::WORKERS]
-        for port in random.sample(ours, len(ours)):
-            with suppress(OSError):
-                found[port] = listen_on(port)
-            if len(found) == count:
-                break
-        return list(found)
-    finally:
-        for sock in found.values():
-            sock.close()
+    """Return ports without a listener, outside the range from which the system chooses ports for clients.
+
+    No port is returned twice: the one who was given it may not have bound it yet. Raises StopIteration after all.
+    """
+    return [next(_free) for _ in range(count)]
+
+
+def _draw_ports() -> Iterator[int]:
+    ours = PORTS[WORKER::WORKERS]
+    for port in random.sample(ours, len(ours)):
+        with suppress(OSError):
+            listen_on(port).close()
+            yield port
+
+
+_free = _draw_ports()
 
 
 def listen_on(port: int) -> socket.socket:

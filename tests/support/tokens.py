@@ -5,7 +5,6 @@ import hmac
 import http.client
 import http.server
 import json
-import random
 import threading
 import uuid
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from domain.ids import UserId
 from server.access.jwks import KeySet
 from server.access.tokens import Identity, TokenRefused, TokenVerifier
 from server.config.auth import Algorithm, AuthSettings
+from tests.support.processes import free_ports
 
 NOW = 1_795_350_000.0
 SECRET = "a secret of more than thirty-two characters"
@@ -137,11 +137,8 @@ def serving(answers: dict[str, Answer]) -> Iterator[str]:
 
 
 def listening(handler: type[http.server.BaseHTTPRequestHandler]) -> http.server.ThreadingHTTPServer:
-    # Above 32768 the kernel hands out ports to clients.
-    for port in random.sample(range(20_000, 32_768), 50):
-        with suppress(OSError):
-            return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-    raise AssertionError("no free port")
+    (port,) = free_ports(1)
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
 
 
 class Issuer:
