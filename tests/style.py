@@ -25,7 +25,9 @@ LISTS = ("server/rest/routes",)  # a file a noun, as many as there are nouns
 # Packages and single modules from the top down: each may import what stands below it in its layer.
 ORDER = (
     "server.cli",
+    "server.demo.seed",
     "server.app",
+    "server.web.rest_functions",
     "server.loadtest.command",
     "server.loadtest.report",
     "server.loadtest",
@@ -48,6 +50,7 @@ ORDER = (
     "server.money",
     "server.money.payments",
     "server.broadcast",
+    "server.demo",
     "server.access",
     "server.clock",
     "server.observability",
@@ -55,6 +58,7 @@ ORDER = (
     "server.documents",
     "server.problems",
     "server.close_codes",
+    "server.web",
     "server.ids",
     "server.addresses",
     "storage.rooms",

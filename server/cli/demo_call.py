@@ -23,7 +23,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
 
-from server.cli.demo import CREATOR, FANS, demo_token
+from server.demo.users import CREATOR, FANS, demo_token
 
 FRAMES_PER_SECOND = 8  # of the screen: a progress bar that moves smoothly
 ANSWER_SECONDS = 10  # for a REST request, as long as the server's own limit

@@ -11,12 +11,14 @@ import trio
 
 from server.app import open_listeners, open_server
 from server.cli.database import open_database
-from server.cli.demo import DEMO_USERS, demo_token, seed
-from server.cli.terminal import print_line
+from server.cli.demo_creators import run_creators
+from server.cli.terminal import print_line, typed_name
 from server.config.listen_address import parse_address
 from server.config.secrets import Secrets
 from server.config.settings import Settings
 from server.context import Context
+from server.demo.seed import seed
+from server.demo.users import DEMO_USERS, demo_token
 from server.money.payments.demo import demo_url
 from server.observability.memory import freeze_objects
 
@@ -42,7 +44,11 @@ async def serve(
                         _open_demo_checkout(context)
                     freeze_objects()
                     _greet(context, generated, too_few_files, demo)
-                    await stop.wait_after_start()
+                    async with trio.open_nursery() as nursery:
+                        if demo:
+                            nursery.start_soon(_run_demo_creators, context)
+                        await stop.wait_after_start()
+                        nursery.cancel_scope.cancel()
     print_line("halfminute has drained and stopped")
 
 
@@ -97,6 +103,19 @@ def _open_demo_checkout(context: Context) -> None:
         context.payments.open_demo(url)
 
 
+async def _run_demo_creators(context: Context) -> None:
+    """Act for the automatic creators, if the demo is open; with public keys nobody here can sign their tokens."""
+    secret, settings = context.secrets.jwt_secret, context.settings
+    if context.payments.demo is None or secret is None:
+        return
+    http_host, websocket_host = (parse_address(each.listen).host_in_url for each in (settings.http, settings.websocket))
+    http_url, websocket_url = (
+        f"http://{http_host}:{context.http_port}",
+        f"ws://{websocket_host}:{context.websocket_port}",
+    )
+    await run_creators(http_url, f"{websocket_url}/ws", secret, context.faults)
+
+
 def _greet(context: Context, generated: list[str], too_few_files: str | None, demo: bool) -> None:
     """Print the addresses, what the user should know of this start, and the demo users with their tokens."""
     settings = context.settings
@@ -112,9 +131,10 @@ def _greet(context: Context, generated: list[str], too_few_files: str | None, de
     if too_few_files is not None:
         print_line(too_few_files)
     if demo and context.secrets.jwt_secret is not None:
-        for person in DEMO_USERS:
-            print_line(
-                f"{person.name}: {person.user_id}\n    {demo_token(person, context.secrets.jwt_secret, time.time())}"
-            )
+        for user in DEMO_USERS:
+            if not user.automatic:
+                print_line(
+                    f"{user.title}: {user.user_id}\n    {demo_token(user, context.secrets.jwt_secret, time.time())}"
+                )
         data = settings.server.data_dir
-        print_line(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http}")
+        print_line(f"see a call, from a second terminal:\n    {typed_name()} demo-call --data {data} --http {http}")

@@ -3,9 +3,24 @@
 Markup, emoji and highlighting are off: a path or a token may contain brackets and colons.
 """
 
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 from rich.console import Console
+
+
+def typed_name() -> str:
+    """Return this program as the user can type it: `halfminute` where the shell finds it, else the path that was typed.
+
+    The program of a virtual environment is not found by its name unless the environment is active.
+    """
+    running = Path(sys.argv[0])
+    found = shutil.which("halfminute")
+    if running.name != "halfminute" or (found is not None and Path(found).resolve() == running.resolve()):
+        return "halfminute"
+    return shlex.quote(str(running))
 
 
 def print_line(text: str) -> None:

@@ -113,6 +113,14 @@ ENUMERATIONS: dict[str, Enumeration] = {
             "written_off": "Nobody owes it; it was advanced before debts were recorded.",
         },
     ),
+    "DemoRole": Enumeration(
+        "What a user of the demo is.",
+        {
+            "creator": "Takes calls and streams.",
+            "fan": "Has tokens to spend.",
+            "operator": "Has a token with the operator claim.",
+        },
+    ),
     "EntrySide": Enumeration(
         "Whether an entry took tokens from the wallet or gave it some.",
         {"debit": "Tokens left the wallet.", "credit": "Tokens came into the wallet."},

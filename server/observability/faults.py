@@ -23,6 +23,7 @@ Where: TypeAlias = Literal[
     "timers",  # the timers of all rooms were restarted
     "command",  # one command was answered INTERNAL
     "connection",  # one connection was closed
+    "demo",  # an automatic creator of the demo lost its session
     "background_task",  # one request was answered 500
     "fanout",  # one room was restarted, since events for its members were lost
     "heartbeat",  # one connection was closed, or one round of checks was skipped

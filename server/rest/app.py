@@ -35,6 +35,7 @@ from server.rest.routes import (
     config,
     creators,
     debts,
+    demo,
     docs,
     health,
     journal,
@@ -93,6 +94,7 @@ ROUTES: tuple[Route, ...] = tuple(
         statements.routes,
         operator_actions.routes,
         debts.routes,
+        demo.routes,
     )
 )
 

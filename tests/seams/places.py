@@ -18,6 +18,7 @@ OTHER_PROGRAMS = (
     "server/loadtest/",
     "server/cli/main.py",
     "server/cli/demo_call.py",
+    "server/cli/demo_creators.py",
     "storage/embedded/launcher.py",
     "storage/embedded/cluster.py",
 )

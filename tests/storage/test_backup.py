@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from server.cli.demo import FAN_TOKENS, FANS
+from server.demo.seed import FAN_TOKENS
+from server.demo.users import FANS
 from storage.ledger.audit import audit
 from storage.migrate import require_present_schema
 from storage.postgres import open_postgres

@@ -17,7 +17,8 @@ import pytest
 import trio
 
 from server.access.tokens import issue_token
-from server.cli.demo import DEMO_USERS, FAN_TOKENS, FANS
+from server.demo.seed import FAN_TOKENS
+from server.demo.users import FANS
 from storage.embedded.launcher import Address, open_embedded
 from tests.storage.postgres_processes import mode, query
 from tests.support.clients import SECRET
@@ -206,15 +207,6 @@ def test_a_second_server_on_the_same_data_directory_is_refused_and_the_first_goe
     assert refused.errors == [f"halfminute: another halfminute server uses the data directory {context.data_dir}"]
     assert (refused.exit_code, refused.out) == (1, "")
     assert context.get("/readyz").status_code == 200
-
-
-def test_the_greeting_names_the_demo_users_and_tokens_that_work(context: ServerProcess) -> None:
-    eventually(lambda: "demo-call" in context.out.all()[-1], "the last line of the greeting")
-    output = context.out.all()
-    for person in DEMO_USERS:
-        token = output[output.index(f"{person.name}: {person.user_id}") + 1].strip()
-        assert context.get("/api/me", token=token).json()["user"]["userId"] == str(person.user_id)
-    assert output[-1].strip() == f"halfminute demo-call --data {context.data_dir} --http 127.0.0.1:{context.http_port}"
 
 
 def test_a_demo_call_shows_its_block_and_hangs_up(context: ServerProcess) -> None:

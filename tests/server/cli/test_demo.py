@@ -4,7 +4,7 @@ from pathlib import Path
 
 import trio
 
-from server.cli.demo import DEMO_USERS
+from server.demo.users import DEMO_USERS
 from storage.postgres import open_postgres
 from tests.support.clients import SECRET
 from tests.support.processes import ServerProcess, run_command

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from server.cli.demo import CREATOR, FANS, RATE_TOKENS_PER_MIN, DemoUser
+from server.demo.users import CREATOR, FANS, DemoUser
 from tests.server.peers.absent import leave_out
 from tests.support import asyncapi, openapi
 from tests.support.npm import install_modules
@@ -42,7 +42,7 @@ STRICT = {
     },
     "files": ["hold_call.ts"],
 }
-BLOCK_TOKENS = RATE_TOKENS_PER_MIN // 2
+BLOCK_TOKENS = CREATOR.rate_tokens_per_min // 2
 
 
 def run(directory: Path, *command: str | Path) -> str:

@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from server.cli.demo import FANS
+from server.demo.users import FANS
 from server.loadtest.measures.figures import Result
 from tests.server.peers.absent import leave_out
 from tests.storage.poolers import write_certificate

@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from server.access.tokens import issue_token
-from server.cli.demo import FAN_TOKENS, FANS
 from server.context import Context
+from server.demo.seed import FAN_TOKENS
+from server.demo.users import FANS
 from server.money.payments.demo import Demo, demo_url
 from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
