@@ -64,7 +64,7 @@ class Known:
     """A database in which every user exists, and nothing else."""
 
     async def fetchrow(self, query: str, user_id: UserId) -> dict[str, str]:
-        return {"display_name": "somebody"}
+        return {"display_name": "somebody", "email": ""}
 
 
 def open_room(context: Context) -> None:
