@@ -55,6 +55,7 @@ from server.rest.routes import (
     tokens,
     wallet,
     wallet_exports,
+    web,
 )
 
 EVENTS_PATH = "/api/payments/webhook/stripe"  # its bodies may exceed http.max_body_bytes
@@ -133,18 +134,19 @@ async def _note_closing(requested: trio.Event, closing: trio.Event) -> None:
 
 
 def make_app(context: Context, background_tasks: BackgroundTasks) -> App:
-    """Build the Quart app with every route and the bounds on bodies.
+    """Build the Quart app with every route, each file of the web client, and the bounds on bodies.
 
     The app serves nothing by itself: no static files, no templates, no automatic OPTIONS, no redirects. So every
     response goes through `dispatch.finish`, which sets the headers that all responses have.
     """
     http, events = context.settings.http, context.settings.payments
     bounds = BodyBounds(http.max_body_bytes, {EVENTS_PATH: events.max_event_bytes}, http.answer_seconds)
-    dispatch = Dispatch(context, background_tasks, ROUTES)
+    routes = (*ROUTES, *web.asset_routes())
+    dispatch = Dispatch(context, background_tasks, routes)
     app = App(__name__, bounds, dispatch)
     app.config |= {"CLIENT_OF": client_finder(context.settings), "CONCURRENCY": AddressConcurrency()}
     app.url_map.merge_slashes = False  # an unknown path is 404, never a redirect
-    for route in ROUTES:
+    for route in routes:
         app.add_url_rule(
             _rule(route.path),
             endpoint=route.endpoint,

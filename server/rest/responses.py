@@ -15,7 +15,7 @@ from domain.refusals import Code, Refusal, unfit
 from server.access.rate_limits import RateLimitsUnavailable
 from server.access.tokens import TokenRefused
 from server.problems import problem
-from server.rest.http.quart_app import BufferedResponse, StreamedResponse
+from server.rest.http.quart_app import BufferedResponse, StaticResponse, StreamedResponse
 from server.rest.strict_json import FieldError, InvalidRequest
 from storage.database_errors import StorageUnavailable
 from storage.paging import BadCursor
@@ -46,6 +46,18 @@ class Plain(NamedTuple):
     content_type: str
 
 
+class Static(NamedTuple):
+    """An answer that is a file: its content as it is, and compressed with gzip."""
+
+    body: bytes
+    gzipped: bytes
+    content_type: str
+
+
+class NotModified:
+    """The answer 304: the client has the content already (RFC 9110 §15.4.5)."""
+
+
 class Streamed(NamedTuple):
     """An answer that is made while it is sent: `first`, and then all that `rest` yields."""
 
@@ -54,17 +66,21 @@ class Streamed(NamedTuple):
     content_type: str
 
 
-def no_content() -> BufferedResponse:
-    """Return a 204 without Content-Length and Content-Type (RFC 9110 §8.6 and §8.3)."""
-    answer = BufferedResponse(b"", 204, "")
+def no_content(status: int = 204) -> BufferedResponse:
+    """Return a 204 or 304, without Content-Length and Content-Type (RFC 9110 §8.6 and §8.3)."""
+    answer = BufferedResponse(b"", status, "")
     del answer.headers["Content-Length"], answer.headers["Content-Type"]
     return answer
 
 
 def answered(result: Any, status: int) -> BufferedResponse:
-    """Return the response of a handler's result: a `Plain` or `Streamed` as it is, anything else as JSON."""
+    """Return the response of a handler's result: bytes as they are, anything else as JSON."""
     if isinstance(result, Streamed):
         return StreamedResponse(result.first, result.rest, status, result.content_type)
+    if isinstance(result, Static):
+        return StaticResponse(result.body, result.gzipped, status, result.content_type)
+    if isinstance(result, NotModified):
+        return no_content(304)
     if isinstance(result, Plain):
         return BufferedResponse(result.body, status, result.content_type)
     return BufferedResponse(_encode(result), status, "application/json")

@@ -33,6 +33,14 @@ class BufferedResponse(TrioResponse):
         self.body = body
 
 
+class StaticResponse(BufferedResponse):
+    """A response whose body is known compressed as well."""
+
+    def __init__(self, body: bytes, gzipped: bytes, status: int, content_type: str) -> None:
+        super().__init__(body, status, content_type)
+        self.gzipped = gzipped
+
+
 class Packer(Protocol):
     """Compresses a body part by part, as an object of zlib does; some parts become empty."""
 

@@ -1,20 +1,32 @@
-"""Renders both API documents as one page of plain HTML that loads no other resource.
+"""Renders both API documents as one page of plain HTML.
 
-The page is made of the documents alone, so it cannot differ from them. It has no script; its content security policy
-allows only its own style sheet, by its hash.
+The page is made of the documents alone, so it cannot differ from them. Its one script, in `server/web/docs`, adds a
+form to each route and command; without it the page is complete. The content security policy allows this server's own
+scripts, requests to this server, and the style sheet by its hash.
 """
 
 from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
+from urllib.parse import urlsplit
 
 import msgspec
 
 from server.documents.describe import Json
-from server.rest.openapi.page_parts import example, folded, opening, prose, table, words
+from server.rest.openapi.page_parts import POLICY, example, folded, opening, prose, table, words
 
+SCRIPT = "/docs/try.js"
 TOKENS = {"bearer": "users", "operator": "operators"}  # the callers, by the name of the security scheme
 AUDIENCES = {"command": "Commands", "answer": "Answers", "sequenced": "Events of a room", "private": "Private events"}
+
+
+def docs_policy(websocket_url: str) -> str:
+    """Return the content security policy of the page, whose forms may use the server's websocket."""
+    address = urlsplit(websocket_url)
+    return (
+        f"{POLICY}; script-src 'self'; connect-src 'self' {address.scheme}://{address.netloc};"
+        " require-trusted-types-for 'script'"
+    )
 
 
 @lru_cache(maxsize=4)
@@ -28,7 +40,7 @@ def docs_page(openapi: bytes, asyncapi: bytes) -> bytes:
 
 def _page(http: Json, ws: Json) -> Iterator[str]:
     info = http["info"]
-    yield opening(f"{info['title']} {info['version']}")
+    yield opening(f"{info['title']} {info['version']}", SCRIPT)
     yield '<p><a href="/api/docs/quickstart">Quick start</a>: a call, a tip, a ticket and a reconnect.</p>'
     yield '<p class="quiet">As documents for programs: <a href="/api/openapi.json">OpenAPI</a> for HTTP, '
     yield '<a href="/api/asyncapi.json">AsyncAPI</a> for the websocket.</p></header><nav>'

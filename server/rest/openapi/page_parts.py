@@ -17,12 +17,13 @@ POLICY = (
 )
 
 
-def opening(title: str) -> str:
-    """Return the start of a page, up to its first heading. `title` is text."""
+def opening(title: str, module: str | None = None) -> str:
+    """Return the start of a page, up to its first heading. `title` is text, `module` the path of a script."""
+    script = "" if module is None else f'<script type="module" src="{module}"></script>'
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body><header><h1>{escape(title)}</h1>"
+        f"<style>{STYLE}</style>{script}</head><body><header><h1>{escape(title)}</h1>"
     )
 
 

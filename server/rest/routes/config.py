@@ -28,13 +28,18 @@ async def show_config(request: Request) -> PublicConfig:
     """The public settings, which clients read before they connect."""
     settings = request.context.settings
     return PublicConfig(
-        websocket_url=settings.websocket.public_url or _own_url(request),
+        websocket_url=websocket_url(request),
         block_seconds=settings.calls.block_seconds,
         block_rounding=settings.calls.block_rounding,
         currency=settings.packs.currency,
         stun_servers=settings.media.stun_servers,
         timings=timings_of(settings),
     )
+
+
+def websocket_url(request: Request) -> str:
+    """Return the address of the websocket for the client of this request."""
+    return request.context.settings.websocket.public_url or _own_url(request)
 
 
 def _own_url(request: Request) -> str:

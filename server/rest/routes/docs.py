@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from server.gateway.asyncapi.document import asyncapi_json
-from server.rest.openapi.docs_page import docs_page
+from server.rest.openapi.docs_page import docs_page, docs_policy
 from server.rest.openapi.document import openapi_json
 from server.rest.openapi.page_parts import POLICY
 from server.rest.openapi.quickstart import quickstart_page
 from server.rest.request import Request
 from server.rest.responses import Plain
 from server.rest.route import JSON, Needs, Route, Routes
+from server.rest.routes.config import websocket_url
 
 HTML = "text/html; charset=utf-8"
 CACHED = "public, max-age=300"  # the documents are public and change only with the version
@@ -37,8 +38,9 @@ def document_routes(documented: Callable[[], tuple[Route, ...]]) -> Routes:
 
     @routes.get("/docs", needs=Needs.ANYONE, media=HTML)
     async def show_docs(request: Request) -> Plain:
-        """Both documents as an HTML page."""
-        request.answer_headers |= {"Cache-Control": CACHED, "Content-Security-Policy": POLICY}
+        """Both documents as an HTML page, with a form that tries each route and each command."""
+        policy = docs_policy(websocket_url(request))
+        request.answer_headers |= {"Cache-Control": CACHED, "Content-Security-Policy": policy}
         return Plain(docs_page(openapi_json(documented()), _asyncapi(request)), HTML)
 
     @routes.get("/docs/quickstart", needs=Needs.ANYONE, media=HTML)

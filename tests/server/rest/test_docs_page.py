@@ -1,4 +1,4 @@
-"""The documentation page: it shows all that the documents hold, loads nothing, and cannot be injected with markup."""
+"""The documentation page: it shows all that the documents hold, loads one script, and takes no markup from them."""
 
 import re
 from base64 import b64encode
@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from server.config.settings import Settings
+from server.context import Context
 from server.gateway.asyncapi.document import asyncapi_json
 from server.rest.app import ROUTES
 from server.rest.openapi.docs_page import docs_page
@@ -28,6 +29,7 @@ class Reader(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.loads: list[str] = []
+        self.scripts: list[str] = []
         self.open: list[str] = []
         self.texts: list[str] = []
         self.feed(page)
@@ -37,6 +39,7 @@ class Reader(HTMLParser):
         self.ids += [given["id"]] if "id" in given else []
         self.links += [given["href"]] if tag == "a" else []
         self.loads += [tag] if given.keys() & {"src", "srcset", "style"} or tag in ("script", "link", "iframe") else []
+        self.scripts += [given["src"]] if tag == "script" else []
         self.open += [] if tag in VOID else [tag]
 
     def handle_endtag(self, tag: str) -> None:
@@ -69,8 +72,9 @@ def test_the_page_is_valid_html_whose_links_have_a_target(page: Reader) -> None:
     assert page.links[0] == "/api/docs/quickstart", "it is linked first"
 
 
-def test_it_loads_nothing(page: Reader) -> None:
-    assert page.loads == []
+def test_it_loads_one_script_of_this_server(page: Reader) -> None:
+    assert page.loads == ["script"]
+    assert page.scripts == ["/docs/try.js"]
 
 
 def test_text_of_the_documents_is_never_markup() -> None:
@@ -81,7 +85,9 @@ def test_text_of_the_documents_is_never_markup() -> None:
     assert "<p><code>&lt;b&gt;</code> &amp; <strong>&lt;i&gt;</strong></p>" in shown
 
 
-async def test_a_browser_may_use_its_style_and_nothing_else(web: httpx.AsyncClient) -> None:
+async def test_a_browser_may_use_its_style_and_this_server_and_nothing_else(
+    context: Context, web: httpx.AsyncClient
+) -> None:
     answer = await web.get("/api/docs")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     styles = re.findall("<style>(.*?)</style>", answer.text, re.DOTALL)
@@ -90,3 +96,5 @@ async def test_a_browser_may_use_its_style_and_nothing_else(web: httpx.AsyncClie
     assert f"style-src {hashed[0]};" in policy
     assert policy.startswith("default-src 'none';") and "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
+    socket = f"ws://127.0.0.1:{context.websocket_port}"
+    assert f"; script-src 'self'; connect-src 'self' {socket}; require-trusted-types-for 'script'" in policy

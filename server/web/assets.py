@@ -1,0 +1,44 @@
+"""The files of `server/web` as they are served: read and compressed once, when the server starts."""
+
+import gzip
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+SERVED = ("docs", "sdk")  # the directories; their files are served under the same names
+# By the end of the name; files of other kinds are not served.
+CONTENT_TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".d.ts": "text/plain; charset=utf-8",
+    ".json": "application/json",
+}
+LEVEL = 9  # the highest: a file is compressed once and sent many times
+
+
+class Asset(NamedTuple):
+    """A file: the path of its URL, its content as it is and with gzip, its type, and a digest that changes with it."""
+
+    path: str
+    body: bytes
+    gzipped: bytes
+    content_type: str
+    digest: str
+
+
+@cache
+def load_assets() -> tuple[Asset, ...]:
+    """Return every file that is served, by path. Raises OSError for one that cannot be read."""
+    files = sorted(each for name in SERVED for each in (HERE / name).rglob("*") if each.is_file())
+    return tuple(_asset(file, content_type) for file in files if (content_type := _content_type(file)) is not None)
+
+
+def _asset(file: Path, content_type: str) -> Asset:
+    body = file.read_bytes()
+    path = f"/{file.relative_to(HERE).as_posix()}"
+    return Asset(path, body, gzip.compress(body, LEVEL, mtime=0), content_type, sha256(body).hexdigest()[:32])
+
+
+def _content_type(file: Path) -> str | None:
+    return next((content_type for end, content_type in CONTENT_TYPES.items() if file.name.endswith(end)), None)
