@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from domain.billing.posting import Outcome, Receipt
+from domain.billing.posting import Kind, Outcome, Receipt
 from domain.instant import Duration
 from server.close_codes import CloseCode
 from server.observability.background_output import dropped_lines
@@ -23,6 +23,7 @@ PAYMENT_OUTCOMES = (
     *("failed", "expired", "unknown_checkout", "credited_by_operator", "rejected_by_operator"),
     *("refund", "chargeback", "expected_reversal"),
 )
+SPENDING = (Kind.BLOCK, Kind.TIP, Kind.TICKET)
 SWEEP_OUTCOMES = ("done", "failed", "refused")
 # The documented codes, and those that browsers send when a page is left.
 CLOSE_CODES = sorted({1001, 1005, BROKEN, *map(int, CloseCode)})
@@ -48,6 +49,9 @@ class Metrics:
             "halfminute_refunds_beyond_losses_limit",
             "Refunds that wait for a confirmation, since `losses` would have to advance more than its daily limit",
             registry=self._registry,
+        )
+        self._spent = Counter(
+            "halfminute_tokens_spent", "Tokens of committed blocks, tips and tickets", registry=self._registry
         )
         self._batch_size = Histogram(
             "halfminute_batch_postings",
@@ -163,6 +167,7 @@ class Metrics:
         self._commit.observe(seconds)
         for receipt in receipts:
             self._outcomes[receipt.outcome].inc()
+        self._spent.inc(sum(each.posting.tokens for each in receipts if each.paid and each.posting.kind in SPENDING))
 
     def stalled(self, seconds: float) -> None:
         """Record a stall of the process of this length."""
@@ -204,6 +209,11 @@ class Metrics:
         for proof, rows in faults.items():
             self._ledger_faults.labels(proof).set(rows)
         self._audited_at.set_to_current_time()
+
+    def totals(self) -> dict[str, float]:
+        """Return the present value of every sample without labels, by its name, such as `halfminute_rooms`."""
+        families = self._registry.collect()
+        return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -40,4 +40,4 @@ def main(chromium: str, module: str, name: str, given: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], json.load(sys.stdin))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], json.load(sys.stdin))
