@@ -4,19 +4,21 @@ They are clients like any other, of the server that they run in.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import cycle
 from typing import Any
 
 import trio
 
+from server.config.listen_address import parse_address
+from server.context import Context
 from server.demo.users import ANSWERING, STREAMING, DemoUser, demo_token
 from server.loadtest.client.client import AnswerTimeout, Client, Disconnected, Event
 from server.loadtest.client.reconnect import NOT_CONNECTED
 from server.loadtest.measures.plan import LoadRefused
 from server.loadtest.rest import RequestRefused, RestClient
-from server.observability.faults import Faults
 
 RECONNECT_SECONDS = 2.0
 ACCEPT_SECONDS = 2.0  # of ringing: long enough to see and to cancel
@@ -35,18 +37,33 @@ LINES = (
 Respond = Callable[[Client, Event], Awaitable[None]]
 
 
-async def run_creators(http_url: str, websocket_url: str, secret: str, faults: Faults) -> None:
-    """Act for the automatic creators until cancelled; `secret` signs their tokens.
+@asynccontextmanager
+async def automatic_creators(context: Context) -> AsyncIterator[None]:
+    """Act for the automatic creators during the block, if the demo is open.
 
-    A creator whose connection is lost returns after RECONNECT_SECONDS.
+    A creator whose connection is lost returns after RECONNECT_SECONDS. With public keys nobody here can sign tokens,
+    and the creators do not connect.
     """
+    secret = context.secrets.jwt_secret
     async with trio.open_nursery() as nursery:
-        for user, begin, respond in (
-            (ANSWERING, _wait_for_calls, partial(_answer_calls_and_chat, ANSWERING)),
-            (STREAMING, partial(_go_live, http_url, secret), partial(_chat_on_stream, STREAMING)),
-        ):
-            connect = partial(_run_session, websocket_url, user, secret, begin, respond)
-            nursery.start_soon(faults.keep_running, "demo", connect)
+        if context.payments.demo is not None and secret is not None:
+            http_url, websocket_url = _urls(context)
+            for user, begin, respond in (
+                (ANSWERING, _wait_for_calls, partial(_answer_calls_and_chat, ANSWERING)),
+                (STREAMING, partial(_go_live, http_url, secret), partial(_chat_on_stream, STREAMING)),
+            ):
+                connect = partial(_run_session, websocket_url, user, secret, begin, respond)
+                nursery.start_soon(context.faults.keep_running, "demo", connect)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def _urls(context: Context) -> tuple[str, str]:
+    """Return the addresses of both ports, as this process reaches them."""
+    http, websocket = (
+        parse_address(each.listen).host_in_url for each in (context.settings.http, context.settings.websocket)
+    )
+    return f"http://{http}:{context.http_port}", f"ws://{websocket}:{context.websocket_port}/ws"
 
 
 async def _run_session(

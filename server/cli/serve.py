@@ -11,7 +11,7 @@ import trio
 
 from server.app import open_listeners, open_server
 from server.cli.database import open_database
-from server.cli.demo_creators import run_creators
+from server.cli.demo_creators import automatic_creators
 from server.cli.terminal import print_line, typed_name
 from server.config.listen_address import parse_address
 from server.config.secrets import Secrets
@@ -44,11 +44,8 @@ async def serve(
                         _open_demo_checkout(context)
                     freeze_objects()
                     _greet(context, generated, too_few_files, demo)
-                    async with trio.open_nursery() as nursery:
-                        if demo:
-                            nursery.start_soon(_run_demo_creators, context)
+                    async with automatic_creators(context):
                         await stop.wait_after_start()
-                        nursery.cancel_scope.cancel()
     print_line("halfminute has drained and stopped")
 
 
@@ -101,19 +98,6 @@ def _open_demo_checkout(context: Context) -> None:
         print_line(f"{host} can be reached by others: there is no demo checkout here")
     else:
         context.payments.open_demo(url)
-
-
-async def _run_demo_creators(context: Context) -> None:
-    """Act for the automatic creators, if the demo is open; with public keys nobody here can sign their tokens."""
-    secret, settings = context.secrets.jwt_secret, context.settings
-    if context.payments.demo is None or secret is None:
-        return
-    http_host, websocket_host = (parse_address(each.listen).host_in_url for each in (settings.http, settings.websocket))
-    http_url, websocket_url = (
-        f"http://{http_host}:{context.http_port}",
-        f"ws://{websocket_host}:{context.websocket_port}",
-    )
-    await run_creators(http_url, f"{websocket_url}/ws", secret, context.faults)
 
 
 def _greet(context: Context, generated: list[str], too_few_files: str | None, demo: bool) -> None:

@@ -36,6 +36,7 @@ async def look_at_users(tour: Tour, operator: Caller, call_id: str) -> None:
     """Request all reads of operators; `call_id` is an ended call."""
     for query in queries(({}, {"name": "a"}, {"name": "fan"}, {"email": "fan"}, {"userId": STAR}), PERIODS, PAGES[:2]):
         await tour.ask(operator, "GET /api/admin/users", **query)
+    await tour.ask(operator, "GET /api/admin/figures")
     for query in queries(({}, {"userId": STAR}), PERIODS, PAGES[:2]):
         await tour.ask(operator, "GET /api/admin/credits", **query)
         await tour.ask(operator, "GET /api/admin/refunds", **query)
