@@ -1,4 +1,5 @@
-"""The files that browsers and apps load: the JavaScript SDK (`sdk/`) and the forms of `/api/docs` (`docs/`).
+"""The files that browsers and apps load, by directory, and `assets.py`, which reads them for the REST server.
 
-`assets.py` reads them for the REST server and imports nothing of ours.
+`sdk` is the JavaScript SDK, `elements` the web components, `docs` the forms of `/api/docs`, `vendor` modules of others.
+`assets.py` imports nothing of ours.
 """

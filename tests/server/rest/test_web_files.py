@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from server.context import Context
-from server.web.assets import HERE, Asset, load_assets
+from server.web.assets import Asset, load_assets
 
 ENTRY = "/docs/requests.js"
 IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""")
@@ -36,7 +36,7 @@ async def test_every_file_is_served_as_it_is_with_its_type(browser: httpx.AsyncC
     assert ENTRY in [asset.path for asset in load_assets()]
     for asset in load_assets():
         answer, body = await raw_body(browser, asset.path, **{"Accept-Encoding": "identity"})
-        assert (answer.status_code, body) == (200, (HERE / asset.path[1:]).read_bytes()), asset.path
+        assert (answer.status_code, body) == (200, asset.body), asset.path
         assert answer.headers["Content-Type"] == asset.content_type
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "Content-Encoding" not in answer.headers
@@ -96,5 +96,4 @@ def test_every_import_leads_to_a_served_file() -> None:
     for asset in load_assets():
         if Path(asset.path).suffix == ".js":
             for name in IMPORT.findall(asset.body.decode()):
-                assert name.startswith("./"), f"{asset.path} imports {name}, which a browser cannot find"
                 assert urljoin(asset.path, name) in paths, f"{asset.path} imports {name}"

@@ -1,0 +1,31 @@
+"""The texts of the elements: German has those of English, with the same gaps."""
+
+import re
+from pathlib import Path
+
+from server.web.assets import HERE
+
+ELEMENTS = HERE / "elements"
+ENTRY = re.compile(r'^  "?([\w.]+)"?:\s*\n?\s*"((?:[^"\\]|\\.)*)",$', re.MULTILINE)
+
+
+def texts(file: Path) -> dict[str, str]:
+    return dict(ENTRY.findall(file.read_text()))
+
+
+def gaps(text: str) -> set[str]:
+    return set(re.findall(r"\{(\w+)\}", text))
+
+
+def test_both_languages_have_the_same_texts_with_the_same_gaps() -> None:
+    english, german = texts(ELEMENTS / "english.js"), texts(ELEMENTS / "german.js")
+    assert len(english) > 3
+    assert {name: gaps(text) for name, text in english.items()} == {name: gaps(text) for name, text in german.items()}
+
+
+def test_each_text_that_an_element_names_is_there_and_each_text_is_named() -> None:
+    named = set()
+    for file in HERE.rglob("*.js"):
+        if "vendor" not in file.parts:
+            named |= set(re.findall(r"""\bt\(\s*["']([\w.]+)["']""", file.read_text()))
+    assert named <= texts(ELEMENTS / "english.js").keys()
