@@ -53,7 +53,7 @@ class Actor:
         self._idle = trio.lowlevel.ParkingLot()
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
-        self._owed.append(lambda: deliver([_paid(posting) for posting in postings]))
+        self._owed.append(lambda: deliver([paid(posting) for posting in postings]))
         self._idle.unpark()
         return True
 
@@ -81,13 +81,14 @@ class Nobody:
     def deliver(self, result: Any) -> None: ...
 
 
-def _paid(posting: Posting) -> Receipt:
+def paid(posting: Posting) -> Receipt:
+    """Return the receipt of a block that is booked."""
     assert posting.block_no is not None
     n = posting.block_no
     return Receipt(posting, Outcome.COMMITTED, BALANCE - posting.tokens * n, posting.tokens * n, n, n)
 
 
-def _running_call(accepted_at: Instant) -> Call:
+def running_call(accepted_at: Instant) -> Call:
     """Return a call that both parties have joined and whose block 1 is paid."""
     fan, creator, call_id = UserId(uuid4()), UserId(uuid4()), CallId(uuid4())
     facts = CallFacts(
@@ -99,7 +100,7 @@ def _running_call(accepted_at: Instant) -> Call:
     decided: list[effects.Effect] = []
     for user_id in (fan, creator):
         decided += call.handle(inputs.Joined(MemberId(uuid4()), user_id, nobody), accepted_at)
-    first = tuple(_paid(effect.posting) for effect in decided if isinstance(effect, effects.Post))
+    first = tuple(paid(effect.posting) for effect in decided if isinstance(effect, effects.Post))
     call.handle(inputs.Receipts(first), accepted_at)
     return call
 
@@ -118,11 +119,11 @@ async def main(rooms: int, seconds: float) -> None:
         nursery.start_soon(factory.timers.run)
         began = Clock().now()
         for i in range(rooms):
-            call = _running_call(began - PRICE.block * i // rooms)
+            call = running_call(began - PRICE.block * i // rooms)
             room = factory.room(call.facts, cast(RoomRecovery, None))
             nursery.start_soon(factory.task(room, call, 1, _save).run)
         await trio.testing.wait_all_tasks_blocked()
-        print(f"CLOCKS {await _measure(lateness.late_ms, seconds)}", flush=True)
+        print(f"CLOCKS {await measure(lateness.late_ms, seconds)}", flush=True)
         nursery.cancel_scope.cancel()
 
 
@@ -143,7 +144,8 @@ def _factory(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomFac
     )
 
 
-async def _measure(late_ms: list[float], seconds: float) -> str:
+async def measure(late_ms: list[float], seconds: float) -> str:
+    """Return the figures of the next `seconds`; `late_ms` grows meanwhile by the delay of each block."""
     late_ms.clear()
     began, cpu_began = time.perf_counter(), time.process_time()
     await trio.sleep(seconds)

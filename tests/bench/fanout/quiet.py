@@ -30,19 +30,17 @@ async def measure_quiet(sessions: int, rooms: int, clock_seconds: float, cores: 
     """Measure sessions and clocks, each in a process of its own, one after the other."""
     bare = Peer("trio-websocket", (sys.executable, str(SCRIPTS / "fanout.py"), "awaiting"))
     joined = Peer("sessions", (sys.executable, "-m", "tests.bench.fanout.joined"), path="/ws")
-    return Quiet(
-        sessions,
-        await _kb_per_session(joined, sessions, cores, opens_session=True),
-        await _kb_per_session(bare, sessions, cores, opens_session=False),
-        rooms,
-        *await _run_clocks(rooms, clock_seconds, cores),
-    )
+    kb_per_session = await _kb_per_session(joined, sessions, cores, opens_session=True)
+    bare_kb = await _kb_per_session(bare, sessions, cores, opens_session=False)
+    core_percent, p99_ms, blocks = await _run_clocks("clocks", rooms, clock_seconds, cores)
+    bare_core_percent, *_ = await _run_clocks("bare_clocks", rooms, clock_seconds, cores)
+    return Quiet(sessions, kb_per_session, bare_kb, rooms, core_percent, p99_ms, blocks, bare_core_percent)
 
 
-async def _run_clocks(rooms: int, seconds: float, cores: Cores) -> list[float]:
+async def _run_clocks(name: str, rooms: int, seconds: float, cores: Cores) -> list[float]:
     """Return the share of a core in percent, the late milliseconds at the 99th percentile, and the number of blocks."""
-    command = [sys.executable, "-m", "tests.bench.fanout.clocks", str(rooms), str(seconds)]
-    async with started(command, "clocks", cores.server) as process:
+    command = [sys.executable, "-m", f"tests.bench.fanout.{name}", str(rooms), str(seconds)]
+    async with started(command, name, cores.server) as process:
         return await process.read("CLOCKS", seconds + CLOCKS_SECONDS_MAX)
 
 

@@ -100,6 +100,7 @@ def _beside(result: Result) -> Table:
         clocks = f"{quiet.rooms:,} clocks, {quiet.blocks:,.0f} blocks"
         _add(table, f"clocks_core_percent ({clocks})", quiet.core_percent, MOST["clocks_core_percent"])
         _add(table, f"clocks_p99_ms ({clocks})", quiet.p99_ms, MOST["clocks_p99_ms"])
+        _add(table, "clocks_vs_bare (one task with a heap)", quiet.clocks_vs_bare, MOST["clocks_vs_bare"])
     return table
 
 

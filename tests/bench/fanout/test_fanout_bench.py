@@ -28,7 +28,7 @@ def test_a_small_round_reaches_every_member_and_saves_its_figures(tmp_path: Path
     assert set(result.ratios) == {*TARGETS, f"vs_c_{MEMBERS}"}
     assert result.ratios[f"vs_c_{MEMBERS}"] is not None and result.ratios["vs_c_1000"] is None
     assert [delay.members for delay in result.delays] == [MEMBERS]
-    assert result.kb_per_session and result.clocks_core_percent and result.clocks_p99_ms
+    assert result.kb_per_session and result.clocks_core_percent and result.clocks_p99_ms and result.clocks_vs_bare
     assert result.quiet is not None and result.quiet.blocks >= 2  # of 100 clocks, in a second
     assert ElementTree.parse(tmp_path / "fanout.svg").getroot().tag.endswith("svg")
 
