@@ -2,25 +2,18 @@
 
 from hashlib import sha256
 
-from domain.ids import UserId
-from server.demo.users import DEMO_USERS, DemoUser
+from server.demo.users import DemoUser
 
-PORTRAITS = "/api/demo/portraits"
 SIZE = 200  # of the square, in units of the drawing
 
 
 def portrait_path(user: DemoUser) -> str:
     """Return the path at which the user's portrait is served."""
-    return f"{PORTRAITS}/{user.user_id}"
+    return f"/demo/portraits/{user.user_id}.svg"
 
 
-def portrait_of(user_id: UserId) -> str | None:
-    """Return the portrait of a demo user as SVG, or None for any other user."""
-    return next((_draw(user) for user in DEMO_USERS if user.user_id == user_id), None)
-
-
-def _draw(user: DemoUser) -> str:
-    """Draw a head and shoulders in three colours; hue, hair and the tilt of the head come from the id."""
+def portrait_of(user: DemoUser) -> str:
+    """Return a head and shoulders in three colours as SVG; hue, hair and the tilt of the head come from the id."""
     chance = sha256(user.user_id.bytes).digest()
     hue, tilt, hair = chance[0] * 360 // 256, chance[1] % 13 - 6, 58 + chance[2] % 14
     skin = f"hsl({18 + chance[3] % 20} 48% {52 + chance[4] % 28}%)"

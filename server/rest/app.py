@@ -143,7 +143,7 @@ def make_app(context: Context, background_tasks: BackgroundTasks) -> App:
     """
     http, events = context.settings.http, context.settings.payments
     bounds = BodyBounds(http.max_body_bytes, {EVENTS_PATH: events.max_event_bytes}, http.answer_seconds)
-    routes = (*ROUTES, *web.asset_routes())
+    routes = (*ROUTES, *demo.portrait_routes(), *web.asset_routes())
     dispatch = Dispatch(context, background_tasks, routes)
     app = App(__name__, bounds, dispatch)
     app.config |= {"CLIENT_OF": client_finder(context.settings), "CONCURRENCY": AddressConcurrency()}

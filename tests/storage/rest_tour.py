@@ -8,7 +8,6 @@ import trio
 
 from domain.ids import ESCROW, RoomId
 from server.context import Context
-from server.demo.users import CREATOR
 from server.ids import new_channel, new_uuid
 from server.money.refunds_due import give_back_due
 from server.rest.app import ROUTES
@@ -197,7 +196,6 @@ async def _buy(tour: Tour, context: Context, stripe: StripeStandIn) -> None:
     for name in ("GET /api/payments/demo/{purchaseId}", "POST /api/payments/demo/{purchaseId}"):
         await tour.ask(None, name, purchaseId=purchase["purchaseId"])
     await tour.ask(None, "GET /api/demo/users")
-    await tour.ask(None, "GET /api/demo/portraits/{userId}", userId=str(CREATOR.user_id))
 
 
 async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) -> None:

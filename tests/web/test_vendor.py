@@ -11,7 +11,8 @@ OURS = {"SHA256SUMS", "README.md"}
 
 
 def test_each_file_has_the_digest_with_which_it_was_published() -> None:
-    listed = dict(reversed(line.split()) for line in SUMS.read_text().splitlines())
+    lines = [line.split() for line in SUMS.read_text().splitlines()]
+    listed = {name: digest for digest, name in lines}
     found = {
         file.relative_to(VENDOR).as_posix(): sha256(file.read_bytes()).hexdigest()
         for file in VENDOR.rglob("*")

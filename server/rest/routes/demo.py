@@ -2,7 +2,6 @@
 
 import time
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -10,8 +9,8 @@ from msgspec import Meta
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from server.addresses import HOST_AND_PORT
-from server.demo.portraits import PORTRAITS, portrait_of, portrait_path
-from server.demo.users import DEMO_USERS, DemoRole, demo_token
+from server.demo.portraits import portrait_of, portrait_path
+from server.demo.users import DEMO_USERS, DemoRole, DemoUser, demo_token
 from server.money.payments.demo import demo_url
 from server.rest.request import Request
 from server.rest.responses import Plain
@@ -66,8 +65,18 @@ def _names_this_machine(request: Request) -> bool:
     return host is not None and demo_url(host[1].strip("[]"), request.context.http_port) is not None
 
 
-@routes.get(f"{PORTRAITS}/{{userId}}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=SVG)
-async def show_portrait(request: Request, user_id: UUID) -> Plain | Refusal:
-    """The portrait of a user of the demo; only with `serve --demo` on a loopback address, else NOT_FOUND."""
-    portrait = None if request.context.payments.demo is None else portrait_of(UserId(user_id))
-    return NO_DEMO if portrait is None else Plain(portrait.encode(), SVG)
+def portrait_routes() -> Routes:
+    """Return a route for the portrait of each user; like the files of the web client they are not documented."""
+    portraits = Routes("")
+    for user in DEMO_USERS:
+        _declare(portraits, user)
+    return portraits
+
+
+def _declare(portraits: Routes, user: DemoUser) -> None:
+    drawn = portrait_of(user).encode()
+
+    @portraits.get(portrait_path(user), needs=Needs.ANYONE, media=SVG, refuses=(Code.NOT_FOUND,))
+    async def show_portrait(request: Request) -> Plain | Refusal:
+        """The portrait; only with `serve --demo` on a loopback address, else NOT_FOUND."""
+        return NO_DEMO if request.context.payments.demo is None else Plain(drawn, SVG)

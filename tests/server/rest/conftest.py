@@ -128,3 +128,10 @@ async def web(context: Context) -> AsyncIterator[httpx.AsyncClient]:
 async def users(context: Context) -> AsyncIterator[Users]:
     async with users_of(context) as made:
         yield made
+
+
+@pytest.fixture
+async def browser(context: Context) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token, of paths that the OpenAPI document does not describe."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}", verify=False) as client:
+        yield client

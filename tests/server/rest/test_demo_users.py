@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from server.context import Context
+from server.demo.portraits import portrait_path
 from server.demo.users import CREATORS, DEMO_USERS
 from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
@@ -28,20 +29,24 @@ async def test_each_user_of_the_demo_has_a_token_that_works(opened: Context, web
         assert me.json()["user"]["isOperator"] is (user["role"] == "operator")
 
 
-async def test_each_has_a_portrait_of_their_own(opened: Context, web: httpx.AsyncClient) -> None:
+async def test_each_has_a_portrait_of_their_own(
+    opened: Context, web: httpx.AsyncClient, browser: httpx.AsyncClient
+) -> None:
     drawn = set()
     for user in (await web.get(DEMO)).json()["items"]:
-        shown = await web.get(user["pictureUrl"])
+        shown = await browser.get(user["pictureUrl"])
         assert (shown.status_code, shown.headers["Content-Type"]) == (200, "image/svg+xml")
         assert ElementTree.fromstring(shown.text).get("aria-label") == user["displayName"]
         drawn.add(shown.text)
     assert len(drawn) == len(DEMO_USERS)
-    check(await web.get(f"/api/demo/portraits/{SOMEBODY}"), 404, "NOT_FOUND")
+    check(await browser.get(f"/demo/portraits/{SOMEBODY}.svg"), 404, "NOT_FOUND")
 
 
-async def test_a_server_without_demo_has_neither(context: Context, web: httpx.AsyncClient) -> None:
+async def test_a_server_without_demo_has_neither(
+    context: Context, web: httpx.AsyncClient, browser: httpx.AsyncClient
+) -> None:
     check(await web.get(DEMO), 404, "NOT_FOUND")
-    check(await web.get(f"/api/demo/portraits/{CREATORS[0].user_id}"), 404, "NOT_FOUND")
+    check(await browser.get(portrait_path(CREATORS[0])), 404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize(
@@ -56,5 +61,4 @@ async def test_a_website_whose_name_points_here_reads_no_token(
 
 async def test_a_creator_cannot_take_the_path_of_a_portrait_for_a_picture(opened: Context, users: Users) -> None:
     creator = await users.creator()
-    path = f"/api/demo/portraits/{CREATORS[0].user_id}"
-    check(await creator.put("/creators/me", {"pictureUrl": path}), 400, "VALIDATION_FAILED")
+    check(await creator.put("/creators/me", {"pictureUrl": portrait_path(CREATORS[0])}), 400, "VALIDATION_FAILED")

@@ -45,7 +45,6 @@ BY_PATH = {
     "POST /api/streams/{streamId}/end": Seen("stream", Code.FORBIDDEN),
     "POST /api/streams/{streamId}/tickets": Seen("stream", SOLD),
     "GET /api/tokens/purchases/{purchaseId}": Seen("purchase", Code.NOT_FOUND),
-    "GET /api/demo/portraits/{userId}": Seen("creator", Code.NOT_FOUND),
     "GET /api/payments/demo/{purchaseId}": Seen("purchase", Code.NOT_FOUND),
     "POST /api/payments/demo/{purchaseId}": Seen("purchase", Code.NOT_FOUND),
     "POST /api/admin/payouts/{payoutId}": Seen("payout", Code.FORBIDDEN),

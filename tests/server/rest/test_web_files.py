@@ -2,25 +2,15 @@
 
 import gzip
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
-import pytest
 
-from server.context import Context
 from server.web.assets import Asset, load_assets
 
 ENTRY = "/docs/requests.js"
-IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""")
-
-
-@pytest.fixture
-async def browser(context: Context) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without a token that decodes nothing by itself."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}", verify=False) as client:
-        yield client
+IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*["']([^"'\s]+)["']""")
 
 
 async def raw_body(browser: httpx.AsyncClient, path: str, **headers: str) -> tuple[httpx.Response, bytes]:
