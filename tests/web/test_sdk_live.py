@@ -15,11 +15,11 @@ from server.demo.seed import FAN_TOKENS as DEMO_FAN_TOKENS
 from server.demo.users import CREATOR, FANS, DemoUser
 from tests.server.peers.absent import leave_out
 from tests.server.peers.node import INSTALL_SECONDS_MAX, MODULES
-from tests.support.clients import token_of
+from tests.support.clients import go_live, token_of
 from tests.support.lifeline import tied
 from tests.support.npm import install_modules
 from tests.support.processes import ServerProcess, run_command
-from tests.support.servers import add_creator, add_fan
+from tests.support.servers import add_creator, add_fan, online
 from tests.web.node import SDK, require_node, run_node
 
 SCRIPT = Path(__file__).parent / "sdk" / "live.mjs"
@@ -27,6 +27,7 @@ SECONDS_MAX = 120
 FAN_TOKENS = 100
 RATE_TOKENS_PER_MIN = 60  # with blocks of one second, one token a block
 TIP_TOKENS = 5
+TOKEN_SECONDS = 4
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,33 @@ async def test_a_call_goes_on_when_both_clients_are_cut_in_the_middle(
     assert receipt["blocks"] == receipt["tokens"] == len(held["fan"]["blocks"])
     assert receipt["balance"] == FAN_TOKENS - TIP_TOKENS - receipt["tokens"]
     assert 0 < held["after"] < held["before"] <= FAN_TOKENS
+
+
+@pytest.mark.parametrize("refreshes", [True, False])
+async def test_a_token_that_expires_is_replaced(context: Context, script: Path, refreshes: bool) -> None:
+    owner, viewer = await add_creator(context, RATE_TOKENS_PER_MIN), await add_fan(context, 0)
+    async with online(context, owner) as owners:
+        stream = await trio.to_thread.run_sync(go_live, owners)
+        settings = {
+            "sdk": str(SDK / "halfminute.js"),
+            "url": f"http://127.0.0.1:{context.http_port}",
+            "channel": stream["channel"],
+            "first": token_of(viewer, ttl_seconds=TOKEN_SECONDS),
+            "later": token_of(viewer),
+            "refreshes": refreshes,
+            "milliseconds": 2000 * TOKEN_SECONDS,
+        }
+        program = shutil.copy(SCRIPT.with_name("live_tokens.mjs"), script.parent)
+        run = partial(run_node, program, json.dumps(settings), seconds=SECONDS_MAX, cwd=script.parent)
+        held = json.loads(await trio.to_thread.run_sync(run))
+    assert held["seen"][-1] == "chat:new"
+    if refreshes:
+        assert held["states"] == ["connecting", "connected"] and held["reasons"] == ["connect", "expiring"]
+        assert "lost" not in held["seen"]
+    else:
+        assert held["states"] == ["connecting", "connected", "waiting", "connecting", "connected"]
+        assert held["reasons"] == ["connect", "expiring", "unauthenticated"]
+        assert held["seen"][:3] == ["access:revoked", "lost", "room:joined"]
 
 
 def token(server: ServerProcess, user: DemoUser) -> str:

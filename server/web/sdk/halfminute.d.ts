@@ -130,7 +130,7 @@ export class Room extends Emitter<RoomEvents> {
 /** The events of a room. Sequenced ones arrive once and in order; after `lost`, some are left out. */
 export interface RoomEvents extends Omit<SequencedEvents, "block:charged">, AboutRooms {
   /** Some events will not arrive. The room is joined again, and `room:joined` follows with its present state. */
-  lost: { type: "lost"; channel: string; reason: "resume" | "gap" | "restarted" | "moved" };
+  lost: { type: "lost"; channel: string; reason: "resume" | "gap" | "restarted" | "moved" | "token_expired" };
   /** The last event: the room is over, was left, or could not be joined again, for the reason `error`. */
   closed: { type: "closed"; channel: string; error?: HalfminuteError };
   "room:joined": RoomJoined;

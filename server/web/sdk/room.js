@@ -105,7 +105,7 @@ export class Room extends Emitter {
   lose(reason) {
     this.state = "joining";
     this.#emitLost(reason);
-    if (!this.isOver) this.enter().catch(() => {}); // `closed` has the error
+    if (!this.isOver) this.enter().catch(() => {});
   }
 
   #emitLost(reason) {
@@ -146,7 +146,7 @@ export class Room extends Emitter {
     if (type.startsWith("member:") || count) this.count = count ?? this.members.length;
     this.#sinceTipId = tipId ?? this.#sinceTipId;
     this.emit(type, event);
-    if (type === "room:closed" && reason === "moved") this.lose(reason);
+    if (reason === "moved" || reason === "token_expired") this.lose(reason);
     else if (type === "room:closed" || type === "access:revoked" || (type === "call:ended" && seq)) this.end();
   }
 

@@ -204,6 +204,22 @@ test("access that is revoked ends the room", async () => {
   assert.equal(room.state, "left");
 });
 
+test("a token that expired costs a room only until there is another one", async () => {
+  const { server, clock, seen, hm } = await joined();
+  const { socket } = server;
+  socket.push({ type: "access:revoked", channel: "room", reason: "token_expired" });
+  server.refusedTokens.add("token-1");
+  socket.closeByServer(4401, "token expired");
+  server.sessions.clear();
+  server.rooms.get("room").members.clear();
+  await clock.pass(1000);
+  assert.equal(hm.state.name, "connected");
+  assert.deepEqual(types(seen), ["access:revoked", "lost", "room:joined"]);
+  server.publish("room");
+  await clock.pass(50);
+  assert.equal(types(seen).at(-1), "chat:new");
+});
+
 test("members and their number follow the events", async () => {
   const { server, clock, room } = await joined();
   server.publish("room", { type: "member:joined", memberId: "m2", userId: "u2" });
