@@ -1,21 +1,32 @@
 """`python -m tests.web.scene_runner CHROMIUM MODULE FUNCTION`: plays one scene, with arguments from standard input.
 
+A scene that has a parameter `open_page` receives a function that opens a page for another person.
+
 A process of its own, because playwright needs an event loop that starts processes, and trio-asyncio replaces that loop.
 So neither this module nor a module of scenes may import the server.
 """
 
 import importlib
+import inspect
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.server.peers.tabs import ARGUMENTS
 
 STEP_MS_MAX = 20_000  # of one wait of the page
 REFUSED = "Failed to load resource"  # an answer with an error, which the page shows
+# A camera and a microphone without a prompt. Candidates have addresses, since nothing resolves local names here; and
+# a page that the scene itself serves has no address, from which Chromium would let it reach this machine.
+MEDIA = (
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--disable-features=WebRtcHideLocalIpsWithMdns,LocalNetworkAccessChecks",
+)
 
 
 def main(chromium: str, module: str, name: str, given: dict[str, Any]) -> None:
@@ -23,20 +34,27 @@ def main(chromium: str, module: str, name: str, given: dict[str, Any]) -> None:
     scene: Callable[..., None] = getattr(importlib.import_module(module), name)
     assert "trio_asyncio" not in sys.modules, f"{module} imports the server"
     faults: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, *MEDIA])
+        if "open_page" in inspect.signature(scene).parameters:
+            given["open_page"] = partial(_open_page, browser, faults)
+        scene(_open_page(browser, faults), **given)
+        browser.close()
+    assert faults == [], faults
+
+
+def _open_page(browser: Browser, faults: list[str], **options: Any) -> Page:
+    """Return a page of a context of its own; its errors and warnings are noted."""
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not message.text.startswith(REFUSED):
             faults.append(f"{message.type}: {message.text}")
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page: Page = browser.new_page()
-        page.set_default_timeout(STEP_MS_MAX)
-        page.on("console", note)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        scene(page, **given)
-        browser.close()
-    assert faults == []
+    page = browser.new_page(**options)
+    page.set_default_timeout(STEP_MS_MAX)
+    page.on("console", note)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    return page
 
 
 if __name__ == "__main__":

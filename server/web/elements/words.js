@@ -28,6 +28,17 @@ export function price(language, cents, currency) {
   return new Intl.NumberFormat(language, { style: "currency", currency }).format(cents / 100);
 }
 
+/** The price of one token, such as 0.0699 USD; `decimal` is a text, so that it is exact. */
+export function pricePerToken(language, decimal, currency) {
+  const digits = { minimumFractionDigits: 4, maximumFractionDigits: 4 };
+  return new Intl.NumberFormat(language, { style: "currency", currency, ...digits }).format(decimal);
+}
+
+/** A share of one, such as 5 % for 0.05. */
+export function percentage(language, share) {
+  return new Intl.NumberFormat(language, { style: "percent" }).format(share);
+}
+
 /** Minutes and seconds, such as 2:05. */
 export function clock(seconds) {
   const whole = Math.max(0, Math.ceil(seconds));

@@ -1,0 +1,5 @@
+// Defines all elements: `<script type="module" src="…/elements/elements.js">`. A page gives them the SDK's client.
+
+import "./money.js";
+
+export { useClient } from "./client.js";

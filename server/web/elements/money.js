@@ -1,0 +1,4 @@
+// Defines the elements about money.
+
+import "./wallet.js";
+import "./ledger.js";
