@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-SERVED = ("docs", "elements", "sdk", "vendor")  # the directories; their files are served under the same names
+SERVED = ("app", "docs", "elements", "sdk", "vendor")  # the directories; their files are served under the same names
+HTML = "text/html; charset=utf-8"
+PAGES = {"/app/index.html": "/"}  # the addresses of files that are pages
 # By the end of the name; files of other kinds are not served.
 CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
+    ".html": HTML,
+    ".svg": "image/svg+xml",
     ".d.ts": "text/plain; charset=utf-8",
     ".json": "application/json",
 }
@@ -49,7 +53,9 @@ def _asset(file: Path, content_type: str) -> Asset:
     path, body = f"/{file.relative_to(HERE).as_posix()}", file.read_bytes()
     if path.startswith("/vendor/") and path.endswith(".js"):
         body = _with_paths(body)
-    return Asset(path, body, gzip.compress(body, LEVEL, mtime=0), content_type, sha256(body).hexdigest()[:32])
+    return Asset(
+        PAGES.get(path, path), body, gzip.compress(body, LEVEL, mtime=0), content_type, sha256(body).hexdigest()[:32]
+    )
 
 
 def _with_paths(module: bytes) -> bytes:

@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from server.web.assets import HERE
 
-ELEMENTS = HERE / "elements"
+CATALOGUES = ("app", "elements")
 ENTRY = re.compile(r'^  "?([\w.]+)"?:\s*\n?\s*"((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 
 
@@ -17,8 +19,9 @@ def gaps(text: str) -> set[str]:
     return set(re.findall(r"\{(\w+)\}", text))
 
 
-def test_both_languages_have_the_same_texts_with_the_same_gaps() -> None:
-    english, german = texts(ELEMENTS / "english.js"), texts(ELEMENTS / "german.js")
+@pytest.mark.parametrize("name", CATALOGUES)
+def test_both_languages_have_the_same_texts_with_the_same_gaps(name: str) -> None:
+    english, german = texts(HERE / name / "english.js"), texts(HERE / name / "german.js")
     assert len(english) > 3
     assert {name: gaps(text) for name, text in english.items()} == {name: gaps(text) for name, text in german.items()}
 
@@ -28,4 +31,4 @@ def test_each_text_that_an_element_names_is_there_and_each_text_is_named() -> No
     for file in HERE.rglob("*.js"):
         if "vendor" not in file.parts:
             named |= set(re.findall(r"""\bt\(\s*["']([\w.]+)["']""", file.read_text()))
-    assert named <= texts(ELEMENTS / "english.js").keys()
+    assert named <= {each for name in CATALOGUES for each in texts(HERE / name / "english.js")}

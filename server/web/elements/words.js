@@ -5,6 +5,11 @@ import { GERMAN } from "./german.js";
 
 const CATALOGUES = { en: ENGLISH, de: GERMAN };
 
+/** Adds the texts of a page that is made of our elements, by language. */
+export function addTexts(catalogues) {
+  for (const [language, texts] of Object.entries(catalogues)) Object.assign(CATALOGUES[language], texts);
+}
+
 /** The language of an element: the nearest `lang` attribute, then the browser's; English if we have no texts in it. */
 export function languageOf(element) {
   const named = element.lang || element.closest("[lang]")?.lang || document.documentElement.lang || navigator.language;

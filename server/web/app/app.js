@@ -1,0 +1,139 @@
+// <hm-app>: the web client at `/`. Holds the session of the user of this tab, and shows the place in the address.
+
+import { Halfminute, Unauthorized } from "../sdk/halfminute.js";
+import { HalfminuteElement, css, html, nothing } from "../elements/element.js";
+import { useClient } from "../elements/elements.js";
+import { addTexts } from "../elements/words.js";
+import { ENGLISH } from "./english.js";
+import { GERMAN } from "./german.js";
+import "./home.js";
+import { signIn, signOut, signedInToken } from "./identity.js";
+import { presentPlace, addressOf } from "./place.js";
+import "./sign_in.js";
+
+addTexts({ en: ENGLISH, de: GERMAN });
+
+export class App extends HalfminuteElement {
+  static properties = { place: { state: true }, me: { state: true }, connection: { state: true } };
+  static styles = [
+    HalfminuteElement.styles,
+    css`
+      header {
+        position: sticky;
+        z-index: 1;
+        top: 0;
+        border-block-end: 1px solid var(--hm-line, #d5d8df);
+        background: var(--hm-paper, #fff);
+      }
+      nav {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0 1rem;
+        align-items: center;
+        max-width: 60rem;
+        min-height: 3.5rem;
+        margin: 0 auto;
+        padding: 0 1rem;
+      }
+      nav a {
+        display: inline-grid;
+        align-items: center;
+        min-height: 2.75rem;
+        color: inherit;
+        text-decoration: none;
+      }
+      nav a[aria-current] {
+        box-shadow: 0 2px 0 var(--hm-accent, #4a3fd6);
+      }
+      nav .brand {
+        font-weight: 700;
+      }
+      nav .user {
+        margin-inline-start: auto;
+      }
+      .offline {
+        margin: 0;
+        padding: 0.5rem 1rem;
+        background: var(--hm-warn, #8a4b00);
+        color: var(--hm-paper, #fff);
+        text-align: center;
+      }
+      main {
+        max-width: 60rem;
+        margin: 0 auto;
+        padding: 1rem 1rem 4rem;
+      }
+    `,
+  ];
+
+  #client;
+
+  constructor() {
+    super();
+    this.place = presentPlace();
+    this.connection = "connecting";
+    addEventListener("hashchange", () => (this.place = presentPlace()));
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.replaceChildren();
+    if (signedInToken()) this.#open();
+  }
+
+  render() {
+    if (!signedInToken()) return html`<hm-sign-in @sign-in=${this.#signIn}></hm-sign-in>`;
+    return html`${this.#header()} ${this.#view()}`;
+  }
+
+  #header() {
+    return html`<header>
+      <nav aria-label=${this.t("app.menu")}>
+        <a class="brand" href="#/" aria-current=${this.place.view === "home" ? "page" : nothing}>halfminute</a>
+        <a href=${addressOf("wallet")} aria-current=${this.place.view === "wallet" ? "page" : nothing}>
+          ${this.t("app.wallet")}
+        </a>
+        <span class="user">${this.me?.displayName ?? ""}</span>
+        <button class="quiet" @click=${this.#signOut}>${this.t("app.signOut")}</button>
+      </nav>
+      ${this.connection === "waiting" ? html`<p class="offline" role="status">${this.t("app.offline")}</p>` : nothing}
+    </header>`;
+  }
+
+  #view() {
+    if (this.place.view === "wallet") return html`<main><hm-wallet></hm-wallet><hm-ledger></hm-ledger></main>`;
+    return html`<hm-home .userId=${this.me?.userId}></hm-home>`;
+  }
+
+  #signIn({ detail: user }) {
+    signIn(user.token);
+    this.#open();
+    this.requestUpdate();
+  }
+
+  // A reload forgets the client with everything that it has read.
+  #signOut() {
+    signOut();
+    this.#client?.close();
+    location.assign("/");
+    location.reload();
+  }
+
+  #open() {
+    this.#client = new Halfminute({ getToken: (reason) => this.#token(reason) });
+    this.#client.on("state", ({ name }) => (this.connection = name));
+    useClient(this.#client);
+    this.#client.connect().catch(() => this.#signOut());
+    this.#client.rest.getMe().then(
+      ({ user }) => (this.me = user),
+      () => {},
+    );
+  }
+
+  #token(reason) {
+    if (reason === "unauthenticated" || !signedInToken()) throw new Unauthorized("the token is not valid any more");
+    return signedInToken();
+  }
+}
+
+customElements.define("hm-app", App);

@@ -1,0 +1,168 @@
+// <hm-home>: creators and streams, kept fresh while it is shown.
+
+import { HalfminuteElement, css, html, nothing } from "../elements/element.js";
+import { explain } from "../elements/faults.js";
+import "./creator_card.js";
+import { pageStyles } from "./page_styles.js";
+import { addressOf } from "./place.js";
+
+const REFRESH_MS = 10_000;
+const SEARCH_MS = 250; // after the last key
+const SHOWN = 24; // creators; a search finds the others
+
+export class Home extends HalfminuteElement {
+  static properties = {
+    userId: { attribute: false }, // of the user of this tab
+    creators: { state: true },
+    streams: { state: true },
+    error: { state: true },
+    name: { state: true },
+  };
+  static styles = [
+    HalfminuteElement.styles,
+    pageStyles,
+    css`
+      ul.cards {
+        display: grid;
+        grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr));
+        gap: var(--hm-space, 1rem);
+      }
+      input {
+        width: 100%;
+        min-height: 2.75rem;
+        padding: 0 0.75rem;
+        border: 1px solid var(--hm-quiet, #565e6c);
+        border-radius: var(--hm-radius, 0.75rem);
+        background: var(--hm-paper, #fff);
+        color: inherit;
+        font: inherit;
+      }
+      .streams li {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0.25rem 1rem;
+        align-items: baseline;
+        justify-content: space-between;
+        padding: 0.75rem 0;
+        border-block-end: 1px solid var(--hm-line, #d5d8df);
+        overflow-wrap: anywhere;
+      }
+      .live {
+        color: var(--hm-bad, #b3261e);
+        font-weight: 600;
+      }
+    `,
+  ];
+
+  #api;
+  #timer;
+  #reading = 0;
+
+  constructor() {
+    super();
+    this.name = "";
+  }
+
+  begin(client) {
+    this.#api = client.rest;
+    this.#read();
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    clearTimeout(this.#timer);
+    this.#reading++;
+  }
+
+  render() {
+    return html`<main>
+      <h1>${this.t("home.title")}</h1>
+      <label>
+        <span class="small quiet-text">${this.t("home.search")}</span>
+        <input type="search" maxlength="80" autocomplete="off" .value=${this.name} @input=${this.#search} />
+      </label>
+      ${this.error ? this.#failure() : nothing}
+      <h2>${this.t("home.creators")}</h2>
+      ${this.#creators()}
+      <h2>${this.t("home.streams")}</h2>
+      ${this.#streams()}
+    </main>`;
+  }
+
+  #failure() {
+    return html`<div role="alert">
+      <p>${explain(this, this.error)}</p>
+      <button class="quiet" @click=${() => this.#read()}>${this.t("retry")}</button>
+    </div>`;
+  }
+
+  #creators() {
+    if (!this.creators) return html`<p role="status">${this.t("loading")}</p>`;
+    if (!this.creators.length) return html`<p class="quiet-text">${this.t("home.noCreators")}</p>`;
+    return html`<ul class="cards">
+      ${this.creators.map(
+        (creator) => html`<li>
+          <hm-creator-card .creator=${creator} ?own=${creator.userId === this.userId}></hm-creator-card>
+        </li>`,
+      )}
+    </ul>`;
+  }
+
+  #streams() {
+    if (!this.streams) return nothing;
+    if (!this.streams.length) return html`<p class="quiet-text">${this.t("home.noStreams")}</p>`;
+    return html`<ul class="streams">
+      ${this.streams.map((stream) => html`<li>${this.#stream(stream)}</li>`)}
+    </ul>`;
+  }
+
+  #stream({ id, title, status, creator, ticketPriceTokens, rateTokensPerMin }) {
+    const prices = [
+      ticketPriceTokens ? this.t("stream.ticket", { tokens: ticketPriceTokens }) : "",
+      rateTokensPerMin ? this.t("creator.rate", { tokens: rateTokensPerMin }) : "",
+    ].filter(Boolean);
+    const live = status === "live";
+    return html`<span>
+        <a href=${addressOf("stream", id)}>${title}</a>
+        <span class="quiet-text">${this.t("stream.by", { name: creator.displayName })}</span>
+      </span>
+      <span class="small tabular">
+        <span class=${live ? "live" : "quiet-text"}>${this.t(live ? "stream.live" : "stream.coming")}</span>
+        · ${prices.join(" + ") || this.t("stream.free")}
+      </span>`;
+  }
+
+  #search(event) {
+    this.name = event.target.value;
+    this.#readLater(SEARCH_MS);
+  }
+
+  #readLater(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#read(), ms);
+  }
+
+  // Only the answers to the latest reading are shown.
+  async #read() {
+    const reading = ++this.#reading;
+    try {
+      const name = this.name.trim();
+      const [creators, live, coming] = await Promise.all([
+        this.#api.getCreators({ limit: SHOWN, ...(name && { name }) }),
+        this.#api.getStreams({ status: "live" }),
+        this.#api.getStreams({ status: "scheduled" }),
+      ]);
+      if (reading !== this.#reading) return;
+      const order = ({ online, busy }) => (online ? (busy ? 1 : 0) : 2);
+      this.creators = creators.items.toSorted((one, other) => order(one) - order(other));
+      this.streams = [...live.items, ...coming.items];
+      this.error = undefined;
+    } catch (error) {
+      if (reading !== this.#reading) return;
+      this.error = error;
+    }
+    this.#readLater(REFRESH_MS);
+  }
+}
+
+customElements.define("hm-home", Home);
