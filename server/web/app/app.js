@@ -12,6 +12,7 @@ import { presentPlace, addressOf } from "./place.js";
 import "./sign_in.js";
 
 addTexts({ en: ENGLISH, de: GERMAN });
+document.documentElement.lang = navigator.language.startsWith("de") ? "de" : "en";
 
 export class App extends HalfminuteElement {
   static properties = { place: { state: true }, me: { state: true }, connection: { state: true } };
@@ -27,6 +28,7 @@ export class App extends HalfminuteElement {
       }
       nav {
         display: flex;
+        box-sizing: border-box;
         flex-wrap: wrap;
         gap: 0 1rem;
         align-items: center;
@@ -59,6 +61,9 @@ export class App extends HalfminuteElement {
         text-align: center;
       }
       main {
+        display: grid;
+        gap: 1.5rem;
+        box-sizing: border-box;
         max-width: 60rem;
         margin: 0 auto;
         padding: 1rem 1rem 4rem;

@@ -53,7 +53,7 @@ export class CreatorCard extends HalfminuteElement {
         margin-block-start: 0.75rem;
         align-self: end;
       }
-      a.call {
+      a.action {
         display: grid;
         place-items: center;
         min-height: 2.75rem;
@@ -88,9 +88,8 @@ export class CreatorCard extends HalfminuteElement {
         ? html`<img src=${pictureUrl} alt="" width="64" height="64" loading="lazy" />`
         : html`<span class="initial" aria-hidden="true">${displayName.slice(0, 1)}</span>`}
       <h3>${displayName || this.t("creator.nameless")}</h3>
-      <p class="tabular">${this.t("creator.rate", { tokens: rateTokensPerMin })} · ${this.#state()}</p>
-      ${about ? html`<p class="about quiet-text">${about}</p>` : nothing}
-      <div class="action">${this.#action()}</div>
+      <p class="tabular">${this.t("creator.rate", { tokens: rateTokensPerMin })}<br />${this.#state()}</p>
+      ${about ? html`<p class="about quiet-text">${about}</p>` : nothing} ${this.#action()}
     </article>`;
   }
 
@@ -107,10 +106,10 @@ export class CreatorCard extends HalfminuteElement {
   }
 
   #action() {
-    if (this.own) return html`<span class="quiet-text">${this.t("creator.own")}</span>`;
+    if (this.own) return html`<span class="action quiet-text">${this.t("creator.own")}</span>`;
     if (!this.isFree) return nothing;
     const { userId, displayName } = this.creator;
-    return html`<a class="call" href=${addressOf("call", userId)}>${this.t("creator.call", { name: displayName })}</a>`;
+    return html`<a class="action" href=${addressOf("call", userId)}>${this.t("creator.call", { name: displayName })}</a>`;
   }
 }
 

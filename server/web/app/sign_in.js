@@ -20,9 +20,14 @@ export class SignIn extends HalfminuteElement {
         justify-items: center;
         width: 100%;
         height: 100%;
+        align-content: start;
+        gap: 0.25rem;
         padding: 1rem;
         background: var(--hm-panel, #f4f5f8);
         color: inherit;
+      }
+      button.user .small {
+        font-weight: 400;
       }
       button.user img {
         width: 5rem;
