@@ -91,9 +91,9 @@ export class Room extends Emitter {
       try {
         await act();
       } catch (error) {
-        if (error instanceof Disconnected) continue; // the next attempt waits for a connection
-        if (failures >= REPEATS_MAX || !PASSES.includes(error.code)) throw error;
-        await sleep(this.#hm.clock, 1000 * (error.retryAfter ?? Math.min(2 ** failures / 5, PAUSE_MAX)));
+        if (error instanceof Disconnected) failures = -1; // the next attempt waits for a connection
+        else if (failures >= REPEATS_MAX || !PASSES.includes(error.code)) throw error;
+        else await sleep(this.#hm.clock, 1000 * (error.retryAfter ?? Math.min(2 ** failures / 5, PAUSE_MAX)));
       }
     }
   }

@@ -1,20 +1,16 @@
-// The connection: its states, its pauses, close codes, tokens, and how a dead one is noticed.
+// The connection: its states, its pauses, close codes, and how a dead one is noticed.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { Unauthorized } from "../../../server/web/sdk/halfminute.js";
 import { connected, joined, outcome, setUp } from "./client.mjs";
 
 const names = (states) => states.map(({ name }) => name);
-
-const globals = {};
 
 /** Gives the global object the methods of a page for one test. */
 function pretendPage() {
   const page = new EventTarget();
   globalThis.addEventListener = page.addEventListener.bind(page);
   globalThis.removeEventListener = page.removeEventListener.bind(page);
-  globals.page = page;
   return page;
 }
 
@@ -33,30 +29,24 @@ test("a client connects with the address of the server's settings and the JSON s
 });
 
 test("MessagePack is encoded by the application's functions", async () => {
-  const bytes = { encode: (message) => JSON.stringify(message), decode: (data) => JSON.parse(new TextDecoder().decode(data)) };
-  const { server, states } = setUpWithBytes({ protocol: "msgpack", msgpack: bytes });
-  const socket = await server;
-  assert.deepEqual(socket.protocols, ["halfminute.v1.msgpack"]);
-  assert.equal(socket.binaryType, "arraybuffer");
-  assert.deepEqual(names(states), ["connecting", "connected"]);
-});
-
-function setUpWithBytes(options) {
-  const client = setUp(options);
-  const Plain = client.server.webSocket;
-  client.server.webSocket = null;
-  class Bytes extends Plain {
+  const msgpack = { encode: JSON.stringify, decode: (data) => JSON.parse(new TextDecoder().decode(data)) };
+  const { server, clock } = setUp();
+  class BinarySocket extends server.webSocket {
     set onmessage(act) {
       this.act = ({ data }) => act({ data: new TextEncoder().encode(data).buffer });
     }
+
     get onmessage() {
       return this.act;
     }
   }
-  const again = setUp({ ...options, webSocket: Bytes, clock: client.clock, fetch: client.server.fetch });
-  const opened = again.hm.connect().then(() => client.server.socket);
-  return { server: client.clock.pass(100).then(() => opened), states: again.states };
-}
+  const { hm, states } = setUp({ protocol: "msgpack", msgpack, webSocket: BinarySocket, clock, fetch: server.fetch });
+  hm.connect();
+  await clock.pass(100);
+  assert.deepEqual(server.socket.protocols, ["halfminute.v1.msgpack"]);
+  assert.equal(server.socket.binaryType, "arraybuffer");
+  assert.deepEqual(names(states), ["connecting", "connected"]);
+});
 
 test("a lost connection comes back after a pause that is announced", async () => {
   const { hm, server, clock, states, reasons } = await connected();
@@ -116,109 +106,6 @@ for (const code of [1000, 1002, 1007, 1009, 4400, 4403, 4408, 4409, 4429, 4499])
     assert.equal((await outcome(hm.join("room"))).error.code, "CLOSED");
   });
 }
-
-test("after 4401 another token is asked for, and the refused one is never sent again", async () => {
-  const { server, clock, hm, reasons } = await connected();
-  server.refusedTokens.add("token-1");
-  server.socket.closeByServer(4401, "token expired");
-  await clock.pass(1000);
-  assert.equal(hm.state.name, "connected");
-  assert.deepEqual(reasons, ["connect", "unauthenticated"]);
-  assert.deepEqual(server.commands("session:open").map(({ token }) => token), ["token-1", "token-2"]);
-});
-
-test("a getToken that returns the refused token again ends the client instead of a loop", async () => {
-  const { server, clock, hm } = setUp({ getToken: () => "stale" });
-  server.refusedTokens.add("stale");
-  hm.connect().catch(() => {});
-  await clock.pass(600_000);
-  assert.equal(hm.state.name, "closed");
-  assert.equal(hm.state.code, 4401);
-  assert.equal(server.commands("session:open").length, 1);
-});
-
-test("tokens that are all refused end the client after three", async () => {
-  const { server, clock, hm } = setUp();
-  server.refusedTokens.has = () => true;
-  const opening = outcome(hm.connect());
-  await clock.pass(600_000);
-  assert.equal(server.commands("session:open").length, 3);
-  assert.equal(hm.state.forGood, true);
-  assert.equal((await opening).error.code, "CLOSED");
-});
-
-test("Unauthorized from getToken stops for good, any other error is retried", async () => {
-  let asked = 0;
-  const getToken = () => {
-    if (++asked < 3) throw new Error("the identity provider is away");
-    throw new Unauthorized("signed out");
-  };
-  const { clock, hm, errors } = setUp({ getToken });
-  hm.connect().catch(() => {});
-  await clock.pass(60_000);
-  assert.equal(asked, 3);
-  assert.deepEqual(errors.map(({ message }) => message), Array(2).fill("the identity provider is away"));
-  assert.deepEqual(hm.state, { name: "closed", code: 4401, reason: "signed out", forGood: true });
-});
-
-test("a getToken that never answers is asked again, but not twice at once", async () => {
-  let asked = 0;
-  const { clock, hm } = setUp({ getToken: () => (asked++, new Promise(() => {})) });
-  hm.connect().catch(() => {});
-  await clock.pass(31_000);
-  assert.equal(hm.state.name, "connecting");
-  assert.equal(asked, 1);
-});
-
-test("an expiring token is refreshed on the open connection", async () => {
-  const { server, clock, states, reasons } = await connected();
-  server.socket.push({ type: "token:expiring", expiresAt: server.at });
-  await clock.pass(1000);
-  assert.deepEqual(reasons, ["connect", "expiring"]);
-  assert.equal(server.commands("token:refresh")[0].token, "token-2");
-  assert.deepEqual(names(states), ["connecting", "connected"]);
-});
-
-test("a refresh that fails is tried again before the token expires", async () => {
-  let fails = true;
-  const { server, clock } = await connected({ getToken: (reason) => {
-    if (reason === "expiring" && fails) throw new Error("away");
-    return "new";
-  } });
-  server.socket.push({ type: "token:expiring", expiresAt: server.at });
-  await clock.pass(12_000);
-  assert.equal(server.commands("token:refresh").length, 0);
-  fails = false;
-  await clock.pass(5000);
-  assert.equal(server.commands("token:refresh").length, 1);
-});
-
-for (const reason of ["expiring", "request"]) {
-  test(`Unauthorized stops for good also when a token is asked for as ${reason}`, async () => {
-    const getToken = (asked) => {
-      if (asked !== "connect") throw new Unauthorized("signed out");
-      return "token";
-    };
-    const { server, clock, hm } = await connected({ getToken });
-    if (reason === "expiring") server.socket.push({ type: "token:expiring", expiresAt: server.at });
-    else server.answers.set("GET /me", () => ({ status: 401, error: "UNAUTHENTICATED" }));
-    const asked = outcome(hm.rest.getMe());
-    await clock.pass(1000);
-    assert.deepEqual(hm.state, { name: "closed", code: 4401, reason: "signed out", forGood: true });
-    if (reason === "request") assert.ok((await asked).error instanceof Unauthorized);
-  });
-}
-
-test("a token that was refreshed is the refused one of a later 4401", async () => {
-  const { server, clock, hm } = await connected();
-  server.socket.push({ type: "token:expiring", expiresAt: server.at });
-  await clock.pass(1000);
-  server.refusedTokens.add("token-2");
-  server.socket.closeByServer(4401);
-  await clock.pass(1000);
-  assert.equal(hm.state.name, "connected");
-  assert.deepEqual(server.commands("session:open").map(({ token }) => token), ["token-1", "token-3"]);
-});
 
 test("a quiet connection is asked by a ping, and one that answers is kept", async () => {
   const { server, clock } = await connected();
