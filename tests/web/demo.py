@@ -43,6 +43,15 @@ class Demo(ServerProcess):
         self.change("/creators/me", made, {"displayName": name, "rateTokensPerMin": rate})
         return made
 
+    def stream(self, creator: Person, **wanted: Any) -> Any:
+        """Announce a stream."""
+        return self.send("/streams", creator, {"title": "The evening show", "type": "public", **wanted})["stream"]
+
+    def live_stream(self, creator: Person, **wanted: Any) -> Any:
+        """Announce a stream and start it."""
+        stream_id = self.stream(creator, **wanted)["id"]
+        return self.send(f"/streams/{stream_id}/start", creator)["stream"]
+
     def credit(self, person: Person, tokens: int) -> None:
         """Credit promotional tokens, as an operator."""
         operator = self.person(role="operator")

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Route, expect
 
 PAGES = Path(__file__).with_name("pages")
 PHONE, DESKTOP = (390, 844), (1280, 800)
@@ -26,7 +26,10 @@ PREPARE = """async ([token, lang, types]) => {
   ]);
   document.documentElement.lang = lang;
   globalThis.dispatched = [];
-  for (const type of types) document.addEventListener(type, ({ detail }) => dispatched.push({ type, detail }));
+  const note = ({ type, detail }) => {
+    document.body.dataset.events = dispatched.push({ type, detail });
+  };
+  for (const type of types) document.addEventListener(type, note);
   globalThis.hm = new Halfminute({ getToken: () => token });
   useClient(hm);
 }"""
@@ -55,6 +58,11 @@ def dispatched(page: Page) -> list[dict[str, Any]]:
     """Return the events so far."""
     collected: list[dict[str, Any]] = page.evaluate("dispatched")
     return collected
+
+
+def wait_events(page: Page, count: int) -> None:
+    """Wait until the elements have dispatched so many events."""
+    expect(page.locator("body")).to_have_attribute("data-events", f"{count}")
 
 
 def picture(page: Page, name: str) -> None:

@@ -1,4 +1,5 @@
 // Defines the elements about money.
 
-import "./wallet.js";
 import "./ledger.js";
+import "./tip_button.js";
+import "./wallet.js";

@@ -105,6 +105,9 @@ export const moneyStyles = css`
     font: inherit;
     font-variant-numeric: tabular-nums;
   }
+  button {
+    user-select: none;
+  }
   button[aria-disabled="true"] {
     opacity: 0.55;
     cursor: default;
