@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.server.peers.tabs import ARGUMENTS
 
@@ -34,6 +34,7 @@ def main(chromium: str, module: str, name: str, given: dict[str, Any]) -> None:
     scene: Callable[..., None] = getattr(importlib.import_module(module), name)
     assert "trio_asyncio" not in sys.modules, f"{module} imports the server"
     faults: list[str] = []
+    expect.set_options(timeout=STEP_MS_MAX)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, *MEDIA])
         if "open_page" in inspect.signature(scene).parameters:

@@ -1,0 +1,207 @@
+// A call that rings, and a call that runs: both videos, the meter, and how to pause it or end it.
+
+import { css, html, nothing } from "./element.js";
+import { meterView } from "./meter.js";
+import { portraitView } from "./person.js";
+import { videoView } from "./playback.js";
+import { refusalView } from "./refusal.js";
+import { clock } from "./words.js";
+
+export function outgoingView(element) {
+  const { call, banner, busy, error } = element;
+  return html`<section class="card ringing" part="ringing">
+    ${banner.view()} ${portraitView(element.name, element.card?.pictureUrl)}
+    <h2 role="status">${element.t("call.calling", { name: element.name })}</h2>
+    <p class="quiet-text tabular">${rateText(element)}. ${element.t("call.rings-for", { time: ringsFor(call) })}</p>
+    ${refusalView(element, error, null)}
+    <button class="end" data-focus aria-disabled=${busy === "cancel"} @click=${element.cancel}>
+      ${element.t("call.cancel")}
+    </button>
+  </section>`;
+}
+
+export function incomingView(element) {
+  const { call, banner, busy, error } = element;
+  return html`<section class="card ringing" part="ringing">
+    ${banner.view()} ${portraitView(element.name)}
+    <h2 role="alert">${element.t("call.rings", { name: element.name })}</h2>
+    <p class="quiet-text tabular">
+      ${element.t("call.earns", { count: call.rateTokensPerMin })}
+      ${element.t("call.rings-for", { time: ringsFor(call) })}
+    </p>
+    ${refusalView(element, error, null)}
+    <div class="buttons">
+      <button class="end" aria-disabled=${Boolean(busy)} @click=${element.decline}>${element.t("call.decline")}</button>
+      <button data-focus aria-disabled=${Boolean(busy)} @click=${element.accept}>${element.t("call.accept")}</button>
+    </div>
+  </section>`;
+}
+
+function ringsFor({ expiresAt }) {
+  return expiresAt ? clock((Date.parse(expiresAt) - Date.now()) / 1000) : "";
+}
+
+export function liveView(element) {
+  const { session, banner, playback, error, phase } = element;
+  return html`<section class="live" part="live" aria-label=${element.t("call.with", { name: element.name })}>
+    ${banner.view()} ${lowView(element)}
+    <div class="screen" part="screen">
+      ${session.remote ? videoView(session.remote, element.name, { resized: session.resized }) : nothing}
+      ${coverView(element)}
+      ${session.local.has("video") ? videoView(session.local.stream, element.t("video.own"), { isOwn: true }) : nothing}
+      ${playback.view()}
+    </div>
+    <header>
+      <h2>${element.name}</h2>
+      <p class="quiet-text tabular">${rateText(element)}</p>
+    </header>
+    ${mediaNoticeView(element)} ${phase === "live" ? callMeterView(element) : nothing}
+    ${refusalView(element, error, null)} ${controlsView(element)}
+    ${element.call.role === "fan" ? html`<slot name="tip"></slot>` : nothing}
+    <p class="hidden-text" role="status">${blockText(element)}</p>
+  </section>`;
+}
+
+// Nothing beside a video that runs; a cover with the reason where it does not.
+function coverView(element) {
+  const { session, call, phase } = element;
+  if (phase === "live" && call.holds.length === 0 && session.hasPicture) return nothing;
+  const text = phase === "joining" ? element.t("call.joins") : holdText(element);
+  return html`<div class="cover" part="cover">
+    ${portraitView(element.name, call.role === "fan" ? element.card?.pictureUrl : undefined)}
+    <p role="status">${text}</p>
+  </div>`;
+}
+
+function holdText(element) {
+  const { role, holds } = element.call;
+  const { name } = element;
+  const others = role === "fan" ? "creator" : "fan";
+  if (holds.includes(role)) return element.t("call.you-paused");
+  if (holds.includes(others)) return element.t("call.other-paused", { name });
+  if (holds.includes(`absent:${others}`)) return element.t("call.other-away", { name });
+  if (holds.length > 0) return element.t("call.server-waits");
+  return element.t("call.no-video", { name });
+}
+
+function callMeterView(element) {
+  const { session, call } = element;
+  return meterView(element, {
+    seconds: session.clock.read(),
+    blocks: session.blocks,
+    blockSeconds: session.blockSeconds,
+    tokens: session.tokens,
+    spent: call.role === "fan" ? element.t("meter.spent") : element.t("meter.earned"),
+    left: call.secondsLeft(),
+    isLow: session.low !== null,
+  });
+}
+
+function rateText(element) {
+  const { call, session } = element;
+  const { blockSeconds: seconds } = session;
+  const count = Math.ceil((call.rateTokensPerMin * seconds) / 60);
+  return `${element.t("call.rate", { count: call.rateTokensPerMin })}, ${element.t("call.each", { count, seconds })}`;
+}
+
+function lowView(element) {
+  const { low } = element.session;
+  if (!low) return nothing;
+  const { required, balance } = low;
+  return html`<div class="notice warn" part="low">
+    <p class="tabular" role="alert">${element.t("call.low", { required, balance, shortfall: required - balance })}</p>
+    <slot name="top-up"><button @click=${() => element.topUp(required)}>${element.t("call.top-up")}</button></slot>
+  </div>`;
+}
+
+function mediaNoticeView(element) {
+  const { local, hasNoMedia } = element.session;
+  if (hasNoMedia) return html`<div class="notice warn"><p>${element.t("video.unknown")}</p></div>`;
+  if (local.wasRefused) return html`<div class="notice warn"><p>${element.t("video.refused")}</p></div>`;
+  if (local.stream && !local.has("video"))
+    return html`<div class="notice"><p>${element.t("video.no-camera")}</p></div>`;
+  return nothing;
+}
+
+function controlsView(element) {
+  const { call, busy, session, phase } = element;
+  const isPaused = call.holds.includes(call.role);
+  const pause = html`<button
+    class="quiet"
+    part="pause"
+    aria-disabled=${Boolean(busy)}
+    @click=${isPaused ? element.resume : element.pause}
+  >
+    ${isPaused ? element.t("call.resume") : element.t("call.pause")}
+  </button>`;
+  const toggle = (kind, text) =>
+    session.local.has(kind)
+      ? html`<button class="quiet" aria-pressed=${session.local.isOn(kind)} @click=${() => element.toggle(kind)}>
+          ${text}
+        </button>`
+      : nothing;
+  return html`<div class="buttons" part="controls">
+    ${toggle("audio", element.t("call.microphone"))} ${toggle("video", element.t("call.camera"))}
+    ${phase === "live" ? pause : nothing}
+    <button class="end" part="end" data-focus aria-disabled=${Boolean(busy)} @click=${element.end}>
+      ${element.t("call.end")}
+    </button>
+  </div>`;
+}
+
+function blockText(element) {
+  const { blockNo, tokens } = element.call.blocks.at(-1) ?? {};
+  return blockNo ? element.t("call.block-paid", { number: blockNo, count: tokens }) : "";
+}
+
+export const liveStyles = css`
+  .live {
+    display: grid;
+    gap: 0.75rem;
+  }
+  .live header {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: baseline;
+    justify-content: space-between;
+    gap: 0 1rem;
+  }
+  .live header p {
+    margin: 0;
+  }
+  .ringing {
+    justify-items: center;
+    text-align: center;
+  }
+  .ringing .portrait {
+    width: 6rem;
+    height: 6rem;
+    font-size: 2.25rem;
+  }
+  .buttons {
+    display: flex;
+    flex-wrap: wrap;
+    justify-content: center;
+    gap: 0.75rem;
+    width: 100%;
+  }
+  .buttons button {
+    flex: 1 1 8rem;
+  }
+  button.end {
+    background: var(--hm-bad, #b3261e);
+    color: var(--hm-paper, #fff);
+  }
+  .ringing > .end {
+    width: 100%;
+  }
+  button[aria-pressed="false"] {
+    border-style: dashed;
+    color: var(--hm-quiet, #5b6270);
+    text-decoration: line-through;
+  }
+  button[aria-disabled="true"] {
+    opacity: 0.7;
+    cursor: default;
+  }
+`;
