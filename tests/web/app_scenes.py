@@ -1,6 +1,15 @@
 """Scenes of the web client at `/`."""
 
+from collections.abc import Callable
+
 from playwright.sync_api import Page, expect
+
+# A video of the call, inside of all shadow roots, shows moving pictures.
+FRAMES_ARRIVE = """() => {
+  const videos = (root) => [...root.querySelectorAll("*")].flatMap((each) =>
+    each.shadowRoot ? videos(each.shadowRoot) : each.localName === "video" ? [each] : []);
+  return videos(document).filter((each) => each.videoWidth > 0 && each.currentTime > 0.5).length > 1;
+}"""
 
 
 def sign_in(page: Page, url: str, name: str) -> None:
@@ -13,7 +22,7 @@ def look_around(page: Page, url: str) -> None:
     sign_in(page, url, "Finn")
     expect(page.get_by_role("link", name="Call Bruno")).to_be_visible()
     expect(page.locator("hm-creator-card", has_text="Cleo")).to_contain_text("away")
-    expect(page.get_by_role("link", name="All day with Mara")).to_be_visible()
+    expect(page.get_by_text("All day with Mara")).to_be_visible()
     page.get_by_label("Find a creator by name").fill("bru")
     expect(page.locator("hm-creator-card")).to_have_count(1)
     page.get_by_label("Find a creator by name").fill("nobody")
@@ -31,7 +40,6 @@ def look_around(page: Page, url: str) -> None:
 def load_home(page: Page, url: str) -> None:
     """The first view, from an empty cache: what it transfers, how long it takes, and whether it shifts."""
     transferred: list[int] = []
-    page.context.new_cdp_session(page)
     client = page.context.new_cdp_session(page)
     client.send("Network.enable")
     client.on("Network.loadingFinished", lambda event: transferred.append(event["encodedDataLength"]))
@@ -46,3 +54,39 @@ def load_home(page: Page, url: str) -> None:
     print(f"{sum(transferred)} bytes in {len(transferred)} answers, first paint after {first_paint:.0f} ms")
     assert sum(transferred) < 150_000
     assert page.evaluate("window.shift") < 0.02
+
+
+def call_the_one_who_answers(page: Page, url: str) -> None:
+    sign_in(page, url, "Faye")
+    page.get_by_role("link", name="Call Bruno").click()
+    page.get_by_role("button", name="Call Bruno").click()
+    expect(page.get_by_role("region", name="Call with Bruno")).to_be_visible()
+    expect(page.get_by_text("Block 1: 20 tokens")).to_be_attached()
+    page.get_by_role("link", name="Wallet").click()
+    expect(page.locator("hm-wallet")).to_contain_text("9,980")
+    page.get_by_role("link", name="Your call").click()
+    page.get_by_role("button", name="Tip", exact=True).click()
+    page.get_by_role("button", name="Send 10 tokens").click()
+    expect(page.get_by_text("Your tip of 10 tokens is booked.")).to_be_visible()
+    page.get_by_role("button", name="Done").click()
+    page.get_by_role("button", name="Hang up").click()
+    expect(page.get_by_text("You ended the call")).to_be_visible()
+    expect(page.get_by_text("You paid 20 tokens.")).to_be_visible()
+    page.locator("hm-call").get_by_role("button", name="Close").click()
+    expect(page.get_by_role("heading", name="Talk to somebody")).to_be_visible()
+
+
+def two_people_call(page: Page, url: str, open_page: Callable[..., Page]) -> None:
+    creator = open_page()
+    sign_in(creator, url, "Cleo")
+    sign_in(page, url, "Finn")
+    page.get_by_role("link", name="Call Cleo").click()
+    page.get_by_role("button", name="Call Cleo").click()
+    expect(creator.get_by_text("Finn is calling")).to_be_visible()
+    creator.get_by_role("button", name="Accept").click()
+    for each, other in ((page, "Cleo"), (creator, "Finn")):
+        expect(each.get_by_role("region", name=f"Call with {other}")).to_be_visible()
+        each.wait_for_function(FRAMES_ARRIVE)
+    creator.get_by_role("button", name="Hang up").click()
+    expect(page.get_by_text("Cleo ended the call")).to_be_visible()
+    expect(creator.get_by_text("You ended the call")).to_be_visible()

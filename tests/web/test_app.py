@@ -20,6 +20,14 @@ def test_a_visitor_chooses_a_user_looks_around_and_leaves_nothing(url: str) -> N
     play(app_scenes.look_around, url=url)
 
 
+def test_a_fan_calls_tips_and_hangs_up(url: str) -> None:
+    play(app_scenes.call_the_one_who_answers, url=url)
+
+
+def test_two_people_see_each_other_and_the_creator_ends(url: str) -> None:
+    play(app_scenes.two_people_call, url=url)
+
+
 def test_the_first_view_is_small_and_does_not_shift(url: str) -> None:
     play(app_scenes.load_home, url=url)
 

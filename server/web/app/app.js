@@ -4,6 +4,7 @@ import { Halfminute, Unauthorized } from "../sdk/halfminute.js";
 import { HalfminuteElement, css, html, nothing } from "../elements/element.js";
 import { useClient } from "../elements/elements.js";
 import { addTexts } from "../elements/words.js";
+import "./call_page.js";
 import { ENGLISH } from "./english.js";
 import { GERMAN } from "./german.js";
 import "./home.js";
@@ -15,7 +16,12 @@ addTexts({ en: ENGLISH, de: GERMAN });
 document.documentElement.lang = navigator.language.startsWith("de") ? "de" : "en";
 
 export class App extends HalfminuteElement {
-  static properties = { place: { state: true }, me: { state: true }, connection: { state: true } };
+  static properties = {
+    place: { state: true },
+    me: { state: true },
+    connection: { state: true },
+    current: { state: true }, // the creator to call, or the call that came in; kept while it runs, wherever one looks
+  };
   static styles = [
     HalfminuteElement.styles,
     css`
@@ -50,6 +56,10 @@ export class App extends HalfminuteElement {
       nav .brand {
         font-weight: 700;
       }
+      nav .calling {
+        color: var(--hm-accent, #4a3fd6);
+        font-weight: 600;
+      }
       nav .user {
         margin-inline-start: auto;
       }
@@ -77,18 +87,19 @@ export class App extends HalfminuteElement {
     super();
     this.place = presentPlace();
     this.connection = "connecting";
-    addEventListener("hashchange", () => (this.place = presentPlace()));
+    addEventListener("hashchange", () => this.#go());
   }
 
   connectedCallback() {
     super.connectedCallback();
     this.replaceChildren();
     if (signedInToken()) this.#open();
+    this.#go();
   }
 
   render() {
     if (!signedInToken()) return html`<hm-sign-in @sign-in=${this.#signIn}></hm-sign-in>`;
-    return html`${this.#header()} ${this.#view()}`;
+    return html`${this.#header()} ${this.place.view === "call" ? nothing : this.#view()} ${this.#call()}`;
   }
 
   #header() {
@@ -98,6 +109,9 @@ export class App extends HalfminuteElement {
         <a href=${addressOf("wallet")} aria-current=${this.place.view === "wallet" ? "page" : nothing}>
           ${this.t("app.wallet")}
         </a>
+        ${this.current && this.place.view !== "call"
+          ? html`<a class="calling" href=${addressOf("call", this.current.creator)}>${this.t("app.call")}</a>`
+          : nothing}
         <span class="user">${this.me?.displayName ?? ""}</span>
         <button class="quiet" @click=${this.#signOut}>${this.t("app.signOut")}</button>
       </nav>
@@ -108,6 +122,40 @@ export class App extends HalfminuteElement {
   #view() {
     if (this.place.view === "wallet") return html`<main><hm-wallet></hm-wallet><hm-ledger></hm-ledger></main>`;
     return html`<hm-home .userId=${this.me?.userId}></hm-home>`;
+  }
+
+  #call() {
+    if (!this.current) return nothing;
+    return html`<hm-call-page
+      ?hidden=${this.place.view !== "call"}
+      creator=${this.current.creator ?? nothing}
+      .call=${this.current.call}
+      @call-closed=${this.#closeCall}
+    ></hm-call-page>`;
+  }
+
+  get #isCalling() {
+    return Boolean(this.renderRoot?.querySelector("hm-call-page")?.isBusy);
+  }
+
+  // A call that rings or runs stays, and only another creator's page waits until it has ended.
+  #go() {
+    this.place = presentPlace();
+    if (this.#isCalling) return;
+    const { view, id } = this.place;
+    this.current = view === "call" && id ? { creator: id } : undefined;
+  }
+
+  #take(call) {
+    if (call.role !== "creator" || this.#isCalling) return;
+    location.hash = addressOf("call");
+    this.place = presentPlace();
+    this.current = { call };
+  }
+
+  #closeCall() {
+    location.hash = "#/";
+    this.current = undefined;
   }
 
   #signIn({ detail: user }) {
@@ -127,6 +175,7 @@ export class App extends HalfminuteElement {
   #open() {
     this.#client = new Halfminute({ getToken: (reason) => this.#token(reason) });
     this.#client.on("state", ({ name }) => (this.connection = name));
+    this.#client.on("call:ringing", (call) => this.#take(call));
     useClient(this.#client);
     this.#client.connect().catch(() => this.#signOut());
     this.#client.rest.getMe().then(

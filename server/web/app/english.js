@@ -1,6 +1,7 @@
 // The English texts of the client's pages. German has the same names; a test compares them.
 
 export const ENGLISH = {
+  "app.call": "Your call",
   "app.menu": "Main menu",
   "app.wallet": "Wallet",
   "app.signOut": "Sign out",

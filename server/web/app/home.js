@@ -4,7 +4,6 @@ import { HalfminuteElement, css, html, nothing } from "../elements/element.js";
 import { explain } from "../elements/faults.js";
 import "./creator_card.js";
 import { pageStyles } from "./page_styles.js";
-import { addressOf } from "./place.js";
 
 const REFRESH_MS = 10_000;
 const SEARCH_MS = 250; // after the last key
@@ -116,14 +115,14 @@ export class Home extends HalfminuteElement {
     </ul>`;
   }
 
-  #stream({ id, title, status, creator, ticketPriceTokens, rateTokensPerMin }) {
+  #stream({ title, status, creator, ticketPriceTokens, rateTokensPerMin }) {
     const prices = [
       ticketPriceTokens ? this.t("stream.ticket", { tokens: ticketPriceTokens }) : "",
       rateTokensPerMin ? this.t("creator.rate", { tokens: rateTokensPerMin }) : "",
     ].filter(Boolean);
     const live = status === "live";
     return html`<span>
-        <a href=${addressOf("stream", id)}>${title}</a>
+        <strong>${title}</strong>
         <span class="quiet-text">${this.t("stream.by", { name: creator.displayName })}</span>
       </span>
       <span class="small tabular">

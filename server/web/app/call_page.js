@@ -1,0 +1,48 @@
+// <hm-call-page creator>: a call with a creator, or the incoming call of the property `call`, with tips and tokens to buy.
+//
+// Fires `call-closed` when an ended call is put away.
+
+import "../elements/elements.js";
+import "../elements/calls_and_streams.js";
+import { HalfminuteElement, html, nothing } from "../elements/element.js";
+import { pageStyles } from "./page_styles.js";
+
+const RUNNING = ["incoming", "outgoing", "joining", "live"];
+
+export class CallPage extends HalfminuteElement {
+  static properties = {
+    creator: {},
+    call: { attribute: false },
+    callId: { state: true }, // of the running call
+    isBuying: { state: true },
+  };
+  static styles = [HalfminuteElement.styles, pageStyles];
+
+  /** Whether a call rings or runs, which would end if the page went away. */
+  get isBusy() {
+    return RUNNING.includes(this.renderRoot.querySelector("hm-call")?.phase);
+  }
+
+  render() {
+    return html`<main>
+      <hm-call
+        creator=${this.creator ?? nothing}
+        .call=${this.call}
+        @call-started=${({ detail }) => (this.callId = detail.callId)}
+        @call-ended=${() => (this.callId = undefined)}
+        @top-up=${() => (this.isBuying = true)}
+      >
+        ${this.callId ? this.#tip() : nothing}
+      </hm-call>
+      <hm-sheet label=${this.t("buy.title")} .open=${this.isBuying} @dismiss=${() => (this.isBuying = false)}>
+        ${this.isBuying ? html`<hm-buy-tokens></hm-buy-tokens>` : nothing}
+      </hm-sheet>
+    </main>`;
+  }
+
+  #tip() {
+    return html`<hm-tip-button slot="tip" to-creator-id=${this.creator} call-id=${this.callId}></hm-tip-button>`;
+  }
+}
+
+customElements.define("hm-call-page", CallPage);
