@@ -75,6 +75,19 @@ class JoinReply(SocketReply):
         super().deliver(result)
 
 
+class RejoinReply(JoinReply):
+    """Sends the answer to a rejoin, for which no command asked: an error names the channel instead of a `ref`."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, outlet: Outlet, channel: str, ice_servers: list[dict[str, Any]]) -> None:
+        super().__init__(outlet, None, ice_servers)
+        self._channel = channel
+
+    def _echo(self) -> dict[str, str]:
+        return {"channel": self._channel}
+
+
 class AdmissionReply:
     """Passes on the answer to a join, and updates the session's membership first.
 

@@ -11,6 +11,7 @@ COMMON_FIELDS: dict[str, Field] = {
     "Problem.title": Field("The meaning of the code.", "Not found"),
     "Error.title": Field("The meaning of the code.", "Not found"),
     "Problem.status": Field("The HTTP status, 400 to 599.", 404),
+    "Error.channel": Field("The room that has not taken the member in again; only without a `ref`."),
     "Error.status": Field("The status that HTTP would have for this error, 400 to 599.", 404),
     "detail": Field("A sentence for people about this case; it may change.", "No such room"),
     "Problem.message": Field("The same as `detail`, for older clients.", "No such room"),

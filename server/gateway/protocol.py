@@ -222,7 +222,7 @@ class ClientProtocol:
             case c.Ping():
                 self._send(m.Pong(ref=UNSET if command.ref is None else command.ref))
             case c.RoomJoin():
-                reply = JoinReply(self, command.ref, self._context.ice.of(self._session.user_id))
+                reply = JoinReply(self, command.ref, self.ice_servers())
                 await self._context.room_commands.join(self._session, command, reply)
                 self._note_presence()
             case c.RoomLeave():
@@ -332,6 +332,10 @@ class ClientProtocol:
     def received_at(self) -> float:
         """When the last byte arrived from the client, by trio's clock."""
         return self.send_queue.received_at
+
+    def ice_servers(self) -> list[dict[str, Any]]:
+        """The ICE servers of the session's user, with a TURN password that begins to be valid now."""
+        return self._context.ice.of(self._session.user_id)
 
     def close(self, code: int, reason: str) -> None:
         """Queue a Close frame with this code. Never waits."""

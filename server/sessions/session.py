@@ -5,7 +5,7 @@ and the fan-outs of its rooms keep the events that it misses, until a later conn
 """
 
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import trio
@@ -21,7 +21,7 @@ from domain.throttle import Throttle
 from server.access.tokens import Identity
 from server.broadcast.fanout import Fanout, Outlet
 from server.broadcast.history import Broadcast
-from server.broadcast.replies import AdmissionReply, SocketReply
+from server.broadcast.replies import AdmissionReply, RejoinReply
 from server.ids import new_uuid
 from server.rooms.room import LiveRoom
 
@@ -39,44 +39,38 @@ class Connection(Outlet, Protocol):
     @property
     def received_at(self) -> float:
         """When the last byte arrived from the client, by trio's clock."""
-        ...
 
     @property
     def pinged_at(self) -> float:
         """When the last ping was sent, by trio's clock."""
-        ...
 
     @property
     def unanswered_since(self) -> float | None:
         """When the first ping was sent that no byte of the client has followed, by trio's clock; None without one."""
-        ...
 
     next_check: float
     """When `check` has something to do, by trio's clock."""
 
     def ping(self, now: float) -> None:
         """Send a ping, unless one is unanswered."""
-        ...
 
     def check(self, now: float) -> None:
         """Ping if it is due, report silence to the rooms, and close an unresponsive or expired client."""
-        ...
 
     def is_silent(self, now: float) -> bool:
         """Whether nothing arrived from the client for so long that it counts as absent."""
-        ...
 
     def ping_soon(self) -> None:
         """Ping at the next check."""
-        ...
+
+    def ice_servers(self) -> list[dict[str, Any]]:
+        """The ICE servers of its user, with a TURN password that begins to be valid now."""
 
     def close(self, code: int, reason: str) -> None:
         """Queue a Close frame with this code, unless one was queued before; the socket closes in `close_seconds`."""
-        ...
 
     async def wait_closed(self) -> None:
         """Wait until the socket is closed."""
-        ...
 
 
 class Membership:
@@ -299,12 +293,11 @@ class Session:
         """The reply for the rejoin of a restarted room; None without a connection. A refusal drops the membership."""
         if self.connection is None:
             return None
-        reply, membership = SocketReply(self.connection, None), self.live_memberships().get(room.channel)
-        return (
-            reply
-            if membership is None
-            else AdmissionReply(reply, partial(self.admit, membership), partial(self.drop_refused_join, membership))
-        )
+        reply = RejoinReply(self.connection, room.channel, self.connection.ice_servers())
+        membership = self.live_memberships().get(room.channel)
+        if membership is None:
+            return reply
+        return AdmissionReply(reply, partial(self.admit, membership), partial(self.drop_refused_join, membership))
 
     def removed(self, fanout: Fanout) -> None:
         """Drop the membership that this room has ended. A membership whose join is not answered yet is kept."""

@@ -16,7 +16,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.http_port}/"
 
 
-def test_a_visitor_chooses_a_user_looks_around_and_leaves_nothing(url: str) -> None:
+def test_a_guest_of_the_demo_looks_around_and_leaves_nothing(url: str) -> None:
     play(app_scenes.look_around, url=url)
 
 

@@ -73,9 +73,13 @@ def asyncapi(
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="error"):
-    """A command was refused; the fields are those of a problem over HTTP, with further figures for some codes."""
+    """A command was refused; the fields are those of a problem over HTTP, with further figures for some codes.
+
+    Without a `ref` it says that a restarted room has not taken the member in again; `channel` names that room.
+    """
 
     ref: str | UnsetType = UNSET
+    channel: str | UnsetType = UNSET
     title: str
     status: int
     detail: str

@@ -1,5 +1,6 @@
 """A stream's room crashes, or its server dies: the stream goes on from its rows, and nobody pays for it."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -7,11 +8,13 @@ from uuid import UUID
 import pytest
 import trio
 
+from domain.ids import UserId
 from domain.protocol import commands as c
 from domain.room import inputs
 from domain.stream.stream import Stream
 from server.context import Context
 from server.rooms.room import LiveRoom
+from server.sessions.call_commands import NO_SUCH_ROOM
 from server.sessions.session import Session
 from tests.support.clients import Phone, go_live, send_tip
 from tests.support.servers import add_creator, add_fan, online, running_server, settings
@@ -96,15 +99,49 @@ async def test_a_payer_is_a_member_again_though_the_first_restart_raises_at_thei
         def story() -> None:
             channel = go_live(cleo, type="private", rateTokensPerMin=60)["channel"]
             cleo.join(channel)
-            epoch = finn.join(channel)["epoch"]
+            joined = finn.join(channel)
+            epoch = joined["epoch"]
             finn.wait_for("block:charged", blockNo=1)
             monkeypatch.setattr(Session, "rejoin_reply", raise_once)
             crash(finn, channel)
-            assert finn.wait_for("room:joined", epoch=epoch + 2)["you"]["role"] == "viewer"
+            again = finn.wait_for("room:joined", epoch=epoch + 2)
+            assert again["you"]["role"] == "viewer"
+            assert again["iceServers"] == joined["iceServers"] != []
             finn.wait_for("block:charged", blockNo=3)
 
         await trio.to_thread.run_sync(story)
     assert raised
+
+
+@pytest.mark.usefixtures("crash_on_bang")
+async def test_a_member_whom_the_restarted_room_refuses_is_told_which_room_that_is(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
+
+        def story() -> None:
+            channel = go_live(cleo)["channel"]
+            cleo.join(channel)
+            finn.join(channel)
+            monkeypatch.setattr(Stream, "handle", _refusing(Stream.handle, fan))
+            crash(cleo, channel)
+            refused = finn.wait_for("error", channel=channel)
+            assert (refused["error"], "ref" in refused) == ("NOT_FOUND", False)
+
+        await trio.to_thread.run_sync(story)
+
+
+def _refusing(handle: Callable[..., Any], user_id: UserId) -> Callable[..., Any]:
+    """Return rules that refuse every join of this user."""
+
+    def refuse(self: Stream, given: inputs.Input, at: int) -> Any:
+        if isinstance(given, inputs.Joined) and given.user_id == user_id:
+            given.reply.deliver(NO_SUCH_ROOM)
+            return []
+        return handle(self, given, at)
+
+    return refuse
 
 
 @pytest.mark.usefixtures("crash_on_bang")
