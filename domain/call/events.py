@@ -44,7 +44,7 @@ class CallEvents:
         )
         return [Send(user_id, invitation) for user_id in self._parties]
 
-    def invitation(self, kind: type[m.Invitation]) -> list[Effect]:
+    def invitation(self, kind: type[m.Invitation]) -> list[Send]:
         """Send the outcome of the ringing to all sessions of both parties."""
         event = kind(call_id=self._facts.id, channel=self._facts.channel)
         return [Send(user_id, event) for user_id in self._parties]

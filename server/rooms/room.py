@@ -11,6 +11,7 @@ from domain.call.call import Call
 from domain.call.record import CallFacts
 from domain.ids import MemberId, RoomId, UserId
 from domain.instant import Duration
+from domain.protocol.events import CallAccepted
 from domain.refusals import Refusal
 from domain.room import effects, inputs
 from domain.room.effects import Audience
@@ -140,8 +141,12 @@ class LiveRoom:
         return self.call is not None and self.call.ringing
 
     def invitations(self) -> list[effects.Send]:
-        """The `call:ringing` event of each party while the call rings; otherwise empty."""
-        return self.call.events.ringing() if self.call is not None and self.call.ringing else []
+        """The event that asks each party into the call: `call:ringing`, then `call:accepted` until both have joined."""
+        if self.call is None or self.call.over:
+            return []
+        if self.call.ringing:
+            return self.call.events.ringing()
+        return self.call.events.invitation(CallAccepted) if self.call.setup.waits_for_parties else []
 
     def time_left(self, max_tokens: int | None) -> Duration | None:
         """How long the fan can pay for the call, spending at most `max_tokens` in it; None while it restarts."""

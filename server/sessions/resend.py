@@ -17,7 +17,7 @@ Send = Callable[[Any], None]
 def resend(
     registry: Registry, ping_timeout_seconds: float, session: Session, send: Send, received_at: float | None
 ) -> None:
-    """Resend a call's end, a ringing call, whether a payer's funds suffice, and the viewers of the user's own stream.
+    """Resend a call's end, an invitation to a call, whether a payer's funds suffice, and the viewers of an own stream.
 
     Called by the gateway after `session:ready` of a new or resumed session; `send` sends over its connection.
     `received_at` is when the last byte arrived over the former connection, by trio's clock; None for a new session.
@@ -26,7 +26,7 @@ def resend(
     if received_at is not None:
         _resend_call_end(session, send, received_at - ping_timeout_seconds)
         _resend_funds(session)
-    _resend_ringing(registry, session, send)
+    _resend_invitation(registry, session, send)
     _resend_viewers(registry, session)
 
 
@@ -47,8 +47,8 @@ def _resend_funds(session: Session) -> None:
             membership.room.inbox.deliver(inputs.PayerResumed(session.user_id))
 
 
-def _resend_ringing(registry: Registry, session: Session, send: Send) -> None:
-    """Resend `call:ringing` to a session that opens while its user's call rings."""
+def _resend_invitation(registry: Registry, session: Session, send: Send) -> None:
+    """Send `call:ringing` or `call:accepted` to a session that opens before both parties are in the call."""
     room = registry.call_of(session.user_id)
     for invitation in () if room is None else room.invitations():
         if invitation.user_id == session.user_id:

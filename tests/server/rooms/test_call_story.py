@@ -41,6 +41,24 @@ def _call_for_three_blocks(fans: Phone, creators: Phone) -> str:
     return str(ring["callId"])
 
 
+async def test_a_session_that_connects_before_both_have_joined_receives_the_acceptance(context: Context) -> None:
+    fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+    in_thread = trio.to_thread.run_sync
+    async with online(context, fan) as fans, online(context, creator) as creators:
+        await in_thread(lambda: fans.http.post("/calls/init", json={"creatorId": str(creators.user_id)}))
+        ring = await in_thread(creators.wait_for, "call:ringing")
+        await in_thread(creators.ask_ok, {"type": "call:accept", "callId": ring["callId"]})
+        async with online(context, fan) as tablet:
+            accepted = await in_thread(tablet.wait_for, "call:accepted")
+            assert (accepted["callId"], accepted["channel"]) == (ring["callId"], ring["channel"])
+            for phone in (tablet, creators):
+                await in_thread(phone.join, ring["channel"])
+            await in_thread(tablet.wait_for, "call:started")
+            async with online(context, fan) as late:
+                await in_thread(late.ask, {"type": "ping"})
+                assert [event["type"] for event in late.events if event["type"].startswith("call:")] == []
+
+
 async def test_a_session_that_connects_while_it_rings_receives_the_ringing(context: Context) -> None:
     fan, creator = await add_fan(context, 100), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
