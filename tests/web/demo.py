@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from domain.ids import UserId
 from server.access.tokens import issue_token
+from server.demo.users import CREATOR
 from server.ids import new_uuid
 from tests.support.processes import ServerProcess
 
@@ -37,10 +38,11 @@ class Demo(ServerProcess):
             self.credit(made, tokens)
         return made
 
-    def creator(self, name: str, rate: int = 60) -> Person:
-        """Create a creator."""
+    def creator(self, name: str) -> Person:
+        """Create a creator with the text and the rate of one of the demo."""
         made = self.person()
-        self.change("/creators/me", made, {"displayName": name, "rateTokensPerMin": rate})
+        terms = {"displayName": name, "about": CREATOR.about, "rateTokensPerMin": CREATOR.rate_tokens_per_min}
+        self.change("/creators/me", made, terms)
         return made
 
     def stream(self, creator: Person, **wanted: Any) -> Any:
