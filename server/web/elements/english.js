@@ -226,4 +226,8 @@ export const ENGLISH = {
   "ticket.close": "Close",
   "ticket.unnamed": "somebody",
   "ticket.by": "by {name}",
+  "overlay.title": "Tips",
+  "overlay.times": "{times} tips",
+  "overlay.people": "{people} people",
+  "overlay.nobody": "Somebody",
 };

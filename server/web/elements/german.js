@@ -227,4 +227,8 @@ export const GERMAN = {
   "ticket.close": "Schließen",
   "ticket.unnamed": "jemand",
   "ticket.by": "von {name}",
+  "overlay.title": "Trinkgelder",
+  "overlay.times": "{times} Trinkgelder",
+  "overlay.people": "{people} Personen",
+  "overlay.nobody": "Jemand",
 };

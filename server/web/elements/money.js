@@ -3,4 +3,5 @@
 import "./ledger.js";
 import "./ticket_dialog.js";
 import "./tip_button.js";
+import "./tips_overlay.js";
 import "./wallet.js";
