@@ -19,6 +19,13 @@ def test_a_wallet_shows_the_balance_and_its_parts(demo: Demo) -> None:
     play(wallet_scenes.show_wallet, url=demo.url, token=demo.person(1500).token)
 
 
+def test_an_open_purchase_leads_to_its_checkout(demo: Demo) -> None:
+    fan = demo.person()
+    demo.buy(fan, "small")
+    demo.send("/tokens/purchases", fan, {"packId": "medium"})
+    play(wallet_scenes.list_purchases, url=demo.url, token=fan.token)
+
+
 def test_a_payment_changes_the_balance_and_the_statement_by_itself(demo: Demo) -> None:
     fan, creator = demo.person(1500), demo.creator("Ava")
     play(wallet_scenes.follow_balance, url=demo.url, token=fan.token, amount=70, creator_id=creator.user_id)

@@ -18,6 +18,30 @@ def show_wallet(page: Page, url: str, token: str) -> None:
     picture(page, "wallet")
 
 
+def list_purchases(page: Page, url: str, token: str) -> None:
+    """An open purchase leads to its checkout; once it is paid there, the list shows it by itself."""
+    open_page(page, url, token)
+    add(page, "hm-wallet")
+    wallet = page.locator("hm-wallet")
+    wallet.get_by_text("Purchases").click()
+    rows = wallet.locator("hm-purchases li")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("500 tokens")
+    expect(rows.first).to_contain_text("Not paid yet")
+    expect(rows.last).to_contain_text("Paid")
+    expect(wallet.get_by_text("Bought", exact=True)).to_be_visible()
+    picture(page, "purchases")
+    link = rows.first.get_by_role("link", name="Continue to pay")
+    box = link.bounding_box()
+    assert box is not None
+    assert box["height"] >= 44
+    with page.expect_popup() as opened:
+        link.click()
+    opened.value.get_by_role("button", name="Pay").click()
+    expect(rows.first).to_contain_text("Paid")
+    expect(wallet.get_by_role("status").first).to_contain_text("600 tokens")
+
+
 def follow_balance(page: Page, url: str, token: str, amount: int, creator_id: str) -> None:
     """A payment elsewhere, by the API, changes the balance and the statement that are shown."""
     open_page(page, url, token)
@@ -35,6 +59,7 @@ def follow_balance(page: Page, url: str, token: str, amount: int, creator_id: st
 
 
 def limit_spending(page: Page, url: str, token: str) -> None:
+    page.route_web_socket("**/ws", lambda _: None)  # no event updates what was read before
     open_page(page, url, token, "limited")
     add(page, "hm-wallet")
     wallet = page.locator("hm-wallet")

@@ -15,6 +15,7 @@ export class MoneyElement extends HalfminuteElement {
     this.api = client.rest;
     this.account = accountOf(client);
     this.account.add(this);
+    this.requestUpdate(); // the account may be known already
   }
 
   disconnectedCallback() {

@@ -166,6 +166,13 @@ export const moneyStyles = css`
   .list .end {
     text-align: end;
   }
+  .list a {
+    display: flex;
+    grid-column: 1 / -1;
+    align-items: center;
+    justify-self: end;
+    min-height: 2.75rem;
+  }
   .small {
     font-size: 0.875rem;
   }

@@ -39,10 +39,8 @@ export class Purchases extends MoneyElement {
       <span class="tabular">${this.tokens(tokens)}</span>
       <span class="end tabular">${price(this.language, priceCents, currency)}</span>
       <time class="quiet-text small" datetime=${createdAt}>${moment(this.language, createdAt)}</time>
-      <span class="end small">
-        ${this.t(`purchases.${status}`)}
-        ${isOpen ? html`<a href=${checkoutUrl} target="_blank" rel="noopener">${this.t("purchases.pay")}</a>` : nothing}
-      </span>
+      <span class="end small">${this.t(`purchases.${status}`)}</span>
+      ${isOpen ? html`<a href=${checkoutUrl} target="_blank" rel="noopener">${this.t("purchases.pay")}</a>` : nothing}
     </li>`;
   }
 }
