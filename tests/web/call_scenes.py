@@ -68,6 +68,7 @@ def hold_call(page: Page, open_page: OpenPage, url: str, fan: Person, creator: P
 
     _button(creator_page, "Pause").click()
     expect(page.locator("[part=cover]")).to_contain_text(f"{name} paused the call. Nothing is charged")
+    page.wait_for_timeout(1000)  # until the server has told at which time the clock stands
     spent = page.locator(".tokens").inner_text()
     time = page.locator(".time").inner_text()
     page.wait_for_timeout(4500)  # longer than a block

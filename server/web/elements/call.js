@@ -1,11 +1,13 @@
 // <hm-call>: rings the creator of the attribute `creator`, or takes the SDK's call of the property `call`, to its end.
 // An element that leaves its page ends its call: nobody pays for a call that cannot be seen.
 
-import { creatorView, cardStyles } from "./call_card.js";
+import { creatorView } from "./call_card.js";
 import { endedView, receiptStyles } from "./call_receipt.js";
 import { CallSession } from "./call_session.js";
 import { incomingView, liveStyles, liveView, outgoingView } from "./call_views.js";
+import { cardStyles } from "./card.js";
 import { ConnectionBanner } from "./connection_banner.js";
+import { controlStyles } from "./controls.js";
 import { HalfminuteElement, nothing } from "./element.js";
 import { FocusKeeper } from "./focus_keeper.js";
 import { meterStyles } from "./meter.js";
@@ -34,6 +36,7 @@ export class HmCall extends HalfminuteElement {
     videoStyles,
     meterStyles,
     cardStyles,
+    controlStyles,
     liveStyles,
     receiptStyles,
   ];

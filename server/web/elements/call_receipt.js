@@ -23,7 +23,7 @@ function wayOnView(element) {
   if (call.role !== "fan" || call.ended.reason !== "insufficient_funds") return nothing;
   const required = Math.ceil(call.rateTokensPerMin / 2);
   return html`<slot name="top-up"
-    ><button @click=${() => element.topUp(required)}>${element.t("call.top-up")}</button></slot
+    ><button @click=${() => element.topUp(required)}>${element.t("funds.top-up")}</button></slot
   >`;
 }
 

@@ -1,5 +1,6 @@
 // A call that rings, and a call that runs: both videos, the meter, and how to pause it or end it.
 
+import { localControlsView, lowView, mediaNoticeView } from "./controls.js";
 import { css, html, nothing } from "./element.js";
 import { meterView } from "./meter.js";
 import { portraitView } from "./person.js";
@@ -44,7 +45,7 @@ function ringsFor({ expiresAt }) {
 export function liveView(element) {
   const { session, banner, playback, error, phase } = element;
   return html`<section class="live" part="live" aria-label=${element.t("call.with", { name: element.name })}>
-    ${banner.view()} ${lowView(element)}
+    ${banner.view()} ${lowView(element, (figures) => element.t("call.low", figures))}
     <div class="screen" part="screen">
       ${session.remote ? videoView(session.remote, element.name, { resized: session.resized }) : nothing}
       ${coverView(element)}
@@ -81,7 +82,7 @@ function holdText(element) {
   if (holds.includes(others)) return element.t("call.other-paused", { name });
   if (holds.includes(`absent:${others}`)) return element.t("call.other-away", { name });
   if (holds.length > 0) return element.t("call.server-waits");
-  return element.t("call.no-video", { name });
+  return element.t("video.none", { name });
 }
 
 function callMeterView(element) {
@@ -101,30 +102,11 @@ function rateText(element) {
   const { call, session } = element;
   const { blockSeconds: seconds } = session;
   const count = Math.ceil((call.rateTokensPerMin * seconds) / 60);
-  return `${element.t("call.rate", { count: call.rateTokensPerMin })}, ${element.t("call.each", { count, seconds })}`;
-}
-
-function lowView(element) {
-  const { low } = element.session;
-  if (!low) return nothing;
-  const { required, balance } = low;
-  return html`<div class="notice warn" part="low">
-    <p class="tabular" role="alert">${element.t("call.low", { required, balance, shortfall: required - balance })}</p>
-    <slot name="top-up"><button @click=${() => element.topUp(required)}>${element.t("call.top-up")}</button></slot>
-  </div>`;
-}
-
-function mediaNoticeView(element) {
-  const { local, hasNoMedia } = element.session;
-  if (hasNoMedia) return html`<div class="notice warn"><p>${element.t("video.unknown")}</p></div>`;
-  if (local.wasRefused) return html`<div class="notice warn"><p>${element.t("video.refused")}</p></div>`;
-  if (local.stream && !local.has("video"))
-    return html`<div class="notice"><p>${element.t("video.no-camera")}</p></div>`;
-  return nothing;
+  return `${element.t("meter.rate", { count: call.rateTokensPerMin })}, ${element.t("meter.each", { count, seconds })}`;
 }
 
 function controlsView(element) {
-  const { call, busy, session, phase } = element;
+  const { call, busy, phase } = element;
   const isPaused = call.holds.includes(call.role);
   const pause = html`<button
     class="quiet"
@@ -134,15 +116,8 @@ function controlsView(element) {
   >
     ${isPaused ? element.t("call.resume") : element.t("call.pause")}
   </button>`;
-  const toggle = (kind, text) =>
-    session.local.has(kind)
-      ? html`<button class="quiet" aria-pressed=${session.local.isOn(kind)} @click=${() => element.toggle(kind)}>
-          ${text}
-        </button>`
-      : nothing;
   return html`<div class="buttons" part="controls">
-    ${toggle("audio", element.t("call.microphone"))} ${toggle("video", element.t("call.camera"))}
-    ${phase === "live" ? pause : nothing}
+    ${localControlsView(element)} ${phase === "live" ? pause : nothing}
     <button class="end" part="end" data-focus aria-disabled=${Boolean(busy)} @click=${element.end}>
       ${element.t("call.end")}
     </button>
@@ -178,30 +153,7 @@ export const liveStyles = css`
     height: 6rem;
     font-size: 2.25rem;
   }
-  .buttons {
-    display: flex;
-    flex-wrap: wrap;
-    justify-content: center;
-    gap: 0.75rem;
-    width: 100%;
-  }
-  .buttons button {
-    flex: 1 1 8rem;
-  }
-  button.end {
-    background: var(--hm-bad, #b3261e);
-    color: var(--hm-paper, #fff);
-  }
   .ringing > .end {
     width: 100%;
-  }
-  button[aria-pressed="false"] {
-    border-style: dashed;
-    color: var(--hm-quiet, #5b6270);
-    text-decoration: line-through;
-  }
-  button[aria-disabled="true"] {
-    opacity: 0.7;
-    cursor: default;
   }
 `;

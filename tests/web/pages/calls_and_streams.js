@@ -4,7 +4,7 @@ import "/elements/calls_and_streams.js";
 import { useClient } from "/elements/client.js";
 import { Halfminute } from "/sdk/halfminute.js";
 
-const TYPES = ["call-started", "call-ended", "call-closed", "top-up", "joined", "left", "stream-ended"];
+const TYPES = ["call-started", "call-ended", "call-closed", "top-up", "joined", "left", "stream-ended", "ticket"];
 
 export const told = [];
 export const sockets = [];
