@@ -24,6 +24,10 @@ def test_a_fan_calls_tips_and_hangs_up(url: str) -> None:
     play(app_scenes.call_the_one_who_answers, url=url)
 
 
+def test_a_viewer_chats_tips_leaves_and_buys_a_ticket(url: str) -> None:
+    play(app_scenes.watch_chat_and_buy_a_ticket, url=url)
+
+
 def test_two_people_see_each_other_and_the_creator_ends(url: str) -> None:
     play(app_scenes.two_people_call, url=url)
 

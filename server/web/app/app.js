@@ -2,9 +2,8 @@
 
 import { Halfminute, Unauthorized } from "../sdk/halfminute.js";
 import { HalfminuteElement, css, html, nothing } from "../elements/element.js";
-import { useClient } from "../elements/elements.js";
+import { useClient } from "../elements/client.js";
 import { addTexts } from "../elements/words.js";
-import "./call_page.js";
 import { ENGLISH } from "./english.js";
 import { GERMAN } from "./german.js";
 import "./home.js";
@@ -14,6 +13,14 @@ import "./sign_in.js";
 
 addTexts({ en: ENGLISH, de: GERMAN });
 document.documentElement.lang = navigator.language.startsWith("de") ? "de" : "en";
+
+// Read when they are first shown: the first view needs none of them.
+const MODULES = {
+  home: () => {},
+  wallet: () => import("../elements/money.js"),
+  call: () => import("./call_page.js"),
+  stream: () => import("./stream_page.js"),
+};
 
 export class App extends HalfminuteElement {
   static properties = {
@@ -121,6 +128,9 @@ export class App extends HalfminuteElement {
 
   #view() {
     if (this.place.view === "wallet") return html`<main><hm-wallet></hm-wallet><hm-ledger></hm-ledger></main>`;
+    if (this.place.view === "stream" && this.place.id) {
+      return html`<hm-stream-page stream=${this.place.id} .userId=${this.me?.userId}></hm-stream-page>`;
+    }
     return html`<hm-home .userId=${this.me?.userId}></hm-home>`;
   }
 
@@ -135,21 +145,23 @@ export class App extends HalfminuteElement {
   }
 
   get #isCalling() {
-    return Boolean(this.renderRoot?.querySelector("hm-call-page")?.isBusy);
+    const incoming = this.current?.call;
+    return incoming?.isOver === false || Boolean(this.renderRoot?.querySelector("hm-call-page")?.isBusy);
   }
 
   // A call that rings or runs stays, and only another creator's page waits until it has ended.
   #go() {
     this.place = presentPlace();
-    if (this.#isCalling) return;
     const { view, id } = this.place;
+    MODULES[view]();
+    if (this.#isCalling) return;
     this.current = view === "call" && id ? { creator: id } : undefined;
   }
 
   #take(call) {
     if (call.role !== "creator" || this.#isCalling) return;
     location.hash = addressOf("call");
-    this.place = presentPlace();
+    this.#go();
     this.current = { call };
   }
 

@@ -3,7 +3,6 @@
 // Fires `call-closed` when an ended call is put away.
 
 import "../elements/elements.js";
-import "../elements/calls_and_streams.js";
 import { HalfminuteElement, html, nothing } from "../elements/element.js";
 import { pageStyles } from "./page_styles.js";
 

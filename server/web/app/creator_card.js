@@ -87,8 +87,8 @@ export class CreatorCard extends HalfminuteElement {
       ${pictureUrl
         ? html`<img src=${pictureUrl} alt="" width="64" height="64" loading="lazy" />`
         : html`<span class="initial" aria-hidden="true">${displayName.slice(0, 1)}</span>`}
-      <h3>${displayName || this.t("creator.nameless")}</h3>
-      <p class="tabular">${this.t("creator.rate", { tokens: rateTokensPerMin })}<br />${this.#state()}</p>
+      <h3>${displayName || this.t("card.nameless")}</h3>
+      <p class="tabular">${this.t("card.rate", { tokens: rateTokensPerMin })}<br />${this.#state()}</p>
       ${about ? html`<p class="about quiet-text">${about}</p>` : nothing} ${this.#action()}
     </article>`;
   }
@@ -102,14 +102,14 @@ export class CreatorCard extends HalfminuteElement {
   #state() {
     const { online, busy } = this.creator;
     const state = !online ? "away" : busy ? "busy" : this.isFree ? "free" : "closed";
-    return html`<span class="state ${state}">${this.t(`creator.${state}`)}</span>`;
+    return html`<span class="state ${state}">${this.t(`card.${state}`)}</span>`;
   }
 
   #action() {
-    if (this.own) return html`<span class="action quiet-text">${this.t("creator.own")}</span>`;
+    if (this.own) return html`<span class="action quiet-text">${this.t("card.own")}</span>`;
     if (!this.isFree) return nothing;
     const { userId, displayName } = this.creator;
-    return html`<a class="action" href=${addressOf("call", userId)}>${this.t("creator.call", { name: displayName })}</a>`;
+    return html`<a class="action" href=${addressOf("call", userId)}>${this.t("card.call", { name: displayName })}</a>`;
   }
 }
 

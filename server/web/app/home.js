@@ -4,6 +4,7 @@ import { HalfminuteElement, css, html, nothing } from "../elements/element.js";
 import { explain } from "../elements/faults.js";
 import "./creator_card.js";
 import { pageStyles } from "./page_styles.js";
+import { addressOf } from "./place.js";
 
 const REFRESH_MS = 10_000;
 const SEARCH_MS = 250; // after the last key
@@ -115,19 +116,19 @@ export class Home extends HalfminuteElement {
     </ul>`;
   }
 
-  #stream({ title, status, creator, ticketPriceTokens, rateTokensPerMin }) {
+  #stream({ id, title, status, creator, ticketPriceTokens, rateTokensPerMin }) {
     const prices = [
-      ticketPriceTokens ? this.t("stream.ticket", { tokens: ticketPriceTokens }) : "",
-      rateTokensPerMin ? this.t("creator.rate", { tokens: rateTokensPerMin }) : "",
+      ticketPriceTokens ? this.t("home.stream.ticket", { tokens: ticketPriceTokens }) : "",
+      rateTokensPerMin ? this.t("card.rate", { tokens: rateTokensPerMin }) : "",
     ].filter(Boolean);
     const live = status === "live";
     return html`<span>
-        <strong>${title}</strong>
-        <span class="quiet-text">${this.t("stream.by", { name: creator.displayName })}</span>
+        <a href=${addressOf("stream", id)}>${title}</a>
+        <span class="quiet-text">${this.t("home.stream.by", { name: creator.displayName })}</span>
       </span>
       <span class="small tabular">
-        <span class=${live ? "live" : "quiet-text"}>${this.t(live ? "stream.live" : "stream.coming")}</span>
-        · ${prices.join(" + ") || this.t("stream.free")}
+        <span class=${live ? "live" : "quiet-text"}>${this.t(live ? "home.stream.live" : "home.stream.coming")}</span>
+        · ${prices.join(" + ") || this.t("home.stream.free")}
       </span>`;
   }
 

@@ -1,6 +1,6 @@
-// The place in the client, as the address's fragment has it: `#/wallet`, `#/call/ID`; home otherwise.
+// The place in the client, as the address's fragment has it: `#/wallet`, `#/call/ID`, `#/stream/ID`; home otherwise.
 
-const VIEWS = ["wallet", "call"];
+const VIEWS = ["wallet", "call", "stream"];
 
 /** The present place: the name of a view, and the id that it shows. */
 export function presentPlace() {

@@ -5,9 +5,13 @@ import { GERMAN } from "./german.js";
 
 const CATALOGUES = { en: ENGLISH, de: GERMAN };
 
-/** Adds the texts of a page that is made of our elements, by language. */
+/** Adds the texts of a page that is made of our elements, by language. Throws for a name that is taken. */
 export function addTexts(catalogues) {
-  for (const [language, texts] of Object.entries(catalogues)) Object.assign(CATALOGUES[language], texts);
+  for (const [language, texts] of Object.entries(catalogues)) {
+    const taken = Object.keys(texts).find((name) => name in CATALOGUES[language]);
+    if (taken) throw new Error(`a text is named ${taken} already`);
+    Object.assign(CATALOGUES[language], texts);
+  }
 }
 
 /** The language of an element: the nearest `lang` attribute, then the browser's; English if we have no texts in it. */
