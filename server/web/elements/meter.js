@@ -23,7 +23,7 @@ export function meterView(element, { seconds, blocks, blockSeconds, tokens, spen
     <dl class="tabular">
       <div>
         <dt>${element.t("meter.time")}</dt>
-        <dd role="timer" class="time">${clock(Math.floor(seconds))}</dd>
+        <dd class="time"><span role="timer">${clock(Math.floor(seconds))}</span></dd>
       </div>
       <div>
         <dt>${spent}</dt>
@@ -34,7 +34,7 @@ export function meterView(element, { seconds, blocks, blockSeconds, tokens, spen
           ? nothing
           : html`<div>
               <dt>${element.t("meter.left")}</dt>
-              <dd role="timer" class="left">${clock(Math.floor(left))}</dd>
+              <dd class="left"><span role="timer">${clock(Math.floor(left))}</span></dd>
             </div>`
       }
     </dl>

@@ -1,0 +1,85 @@
+"""Scenes that look at each screen of the web client with axe-core, in the light and the dark theme."""
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.web.app_scenes import sign_in
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+# For each violation its rule and the elements, through all shadow roots.
+RUN = """async (rules) => {
+  const { violations } = await axe.run(document, { runOnly: rules, resultTypes: ["violations"] });
+  return violations.map(({ id, help, nodes }) => ({ id, help, nodes: nodes.map(({ target, failureSummary }) =>
+    `${target.flat().join(" ")}: ${failureSummary}`) }));
+}"""
+
+
+class Inspector:
+    """Runs axe-core on the page as it is, and collects what violates a rule."""
+
+    def __init__(self, page: Page, axe: str) -> None:
+        self._page = page
+        self._axe = Path(axe).read_text()
+        self.violations: list[Any] = []
+
+    def look(self, screen: str) -> None:
+        self._page.evaluate(self._axe)
+        self.violations += [{"screen": screen, **each} for each in self._page.evaluate(RUN, RULES)]
+
+
+def look_at_every_screen(page: Page, url: str, axe: str, scheme: str) -> None:
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
+    found = Inspector(page, axe)
+    page.goto(url)
+    page.get_by_role("button", name="Finn").wait_for()
+    found.look("sign-in")
+    sign_in(page, url, "Finn")
+    page.get_by_role("link", name="Call Bruno").wait_for()
+    found.look("home")
+    page.get_by_role("link", name="Wallet").click()
+    page.locator("hm-ledger").get_by_text("+10,000").wait_for()
+    found.look("wallet")
+    page.get_by_role("button", name="Buy tokens").click()
+    page.get_by_role("button", name="Pay").first.wait_for()
+    found.look("buy tokens")
+    page.get_by_role("button", name="Close").first.click()
+    _watch(page, found)
+    _call(page, found)
+    assert found.violations == [], found.violations
+
+
+def _watch(page: Page, found: Inspector) -> None:
+    page.get_by_role("link", name="halfminute").click()
+    page.get_by_role("link", name="All day with Mara").click()
+    page.get_by_role("button", name="Watch").wait_for()
+    found.look("stream, before")
+    page.get_by_role("button", name="Watch").click()
+    page.get_by_label("Write a message").wait_for()
+    found.look("stream")
+    page.get_by_role("button", name="Tip", exact=True).click()
+    page.get_by_role("button", name="Send 10 tokens").wait_for()
+    found.look("tip")
+    page.get_by_role("button", name="Close").first.click()
+    page.get_by_role("button", name="Leave").click()
+    expect(page.get_by_text("You left the stream.")).to_be_visible()
+    found.look("stream, left")
+
+
+def _call(page: Page, found: Inspector) -> None:
+    page.get_by_role("link", name="halfminute").click()
+    page.get_by_role("link", name="Call Bruno").click()
+    page.get_by_role("button", name="Call Bruno").wait_for()
+    found.look("call, before")
+    page.get_by_role("button", name="Call Bruno").click()
+    page.get_by_role("button", name="Cancel").wait_for()
+    found.look("call, ringing")
+    page.get_by_role("button", name="Hang up").wait_for()
+    found.look("call")
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume").wait_for()
+    found.look("call, paused")
+    page.get_by_role("button", name="Hang up").click()
+    page.get_by_text("You ended the call").wait_for()
+    found.look("call, ended")
