@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-SERVED = ("app", "docs", "elements", "sdk", "vendor")  # the directories; their files are served under the same names
+SERVED = ("app", "docs", "elements", "overlay", "sdk", "vendor")  # directories, served under the same names
 HTML = "text/html; charset=utf-8"
-PAGES = {"/app/index.html": "/"}  # the addresses of files that are pages
+PAGES = {"/app/index.html": "/", "/overlay/index.html": "/overlay"}  # the addresses of files that are pages
 # By the end of the name; files of other kinds are not served.
 CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",

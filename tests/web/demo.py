@@ -88,3 +88,8 @@ class Demo(ServerProcess):
         answer = self.put(f"/api{path}", person.token, body)
         assert answer.is_success, answer.text
         return answer.json()
+
+    def delete(self, path: str, person: Person) -> None:
+        """Send a DELETE."""
+        answer = self._request("DELETE", f"/api{path}", person.token, None)
+        assert answer.is_success, answer.text

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from tests.web.money_page import add, dispatched, open_page, picture, wait_events
 
 
-def _tip(page: Page, url: str, giver: str, creator_id: str, channel: str, tokens: int, message: str = "") -> None:
+def give_tip(page: Page, url: str, giver: str, creator_id: str, channel: str, tokens: int, message: str = "") -> None:
     body = {"toCreatorId": creator_id, "amountTokens": tokens, "context": {"channel": channel}}
     answer = page.request.post(
         f"{url}/api/tips/send",
@@ -28,7 +28,7 @@ def show_tips(page: Page, url: str, secret: str, givers: Sequence[str], creator_
     """The first tip is shown at once as text; those that come meanwhile are summed by giver."""
     _open(page, url, secret, channel)
     finn, faye = givers
-    _tip(page, url, finn, creator_id, channel, 5, "<b>Hello</b>")
+    give_tip(page, url, finn, creator_id, channel, 5, "<b>Hello</b>")
     overlay = page.locator("hm-tips-overlay")
     tip = overlay.locator(".tip")
     expect(tip).to_contain_text("Finn")
@@ -36,7 +36,7 @@ def show_tips(page: Page, url: str, secret: str, givers: Sequence[str], creator_
     expect(tip.get_by_text("<b>Hello</b>")).to_be_visible()
     picture(page, "overlay")
     for tokens in (10, 20, 30):
-        _tip(page, url, faye, creator_id, channel, tokens, f"No. {tokens}" if tokens > 10 else "")
+        give_tip(page, url, faye, creator_id, channel, tokens, f"No. {tokens}" if tokens > 10 else "")
     expect(tip).to_contain_text("Faye", timeout=10_000)
     expect(tip).to_contain_text("60 tokens")
     expect(tip).to_contain_text("3 tips")
@@ -52,7 +52,7 @@ def sum_a_crush(page: Page, url: str, secret: str, givers: Sequence[str], creato
     _open(page, url, secret, channel)
     page.clock.install()
     for giver in givers:
-        _tip(page, url, giver, creator_id, channel, 10)
+        give_tip(page, url, giver, creator_id, channel, 10)
     tip = page.locator("hm-tips-overlay .tip")
     expect(tip).to_be_visible()
     assert tip.evaluate("tip => getComputedStyle(tip).animationName") == "none"
@@ -72,10 +72,10 @@ def replay_missed_tips(page: Page, url: str, secret: str, givers: Sequence[str],
     _open(page, url, secret, channel)
     finn, faye = givers
     tip = page.locator("hm-tips-overlay .tip")
-    _tip(page, url, finn, creator_id, channel, 5)
+    give_tip(page, url, finn, creator_id, channel, 5)
     expect(tip).to_contain_text("Finn")
     page.goto("about:blank")
-    _tip(page, url, faye, creator_id, channel, 25)
+    give_tip(page, url, faye, creator_id, channel, 25)
     _open(page, url, secret, channel)
     expect(tip).to_contain_text("Faye")
     expect(tip).to_contain_text("25 tokens")
@@ -89,7 +89,7 @@ def follow_a_members_room(page: Page, url: str, token: str, giver: str, creator_
     page.evaluate(
         "async (channel) => { document.querySelector('hm-tips-overlay').room = await hm.join(channel); }", channel
     )
-    _tip(page, url, giver, creator_id, channel, 15)
+    give_tip(page, url, giver, creator_id, channel, 15)
     expect(page.locator("hm-tips-overlay .tip")).to_contain_text("15 tokens")
     assert page.evaluate("(channel) => hm.rooms.get(channel).you.role", channel) == "viewer"
 

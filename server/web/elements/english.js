@@ -229,6 +229,8 @@ export const ENGLISH = {
   "overlay.title": "Tips",
   "overlay.times": "{times} tips",
   "overlay.people": "{people} people",
+  "overlay.tokenless": "This address has no token. Copy the whole link of the overlay.",
+  "overlay.refused": "This link is not valid any more. Create a new one, and use it here.",
   "overlay.nobody": "Somebody",
   "chat.label": "Chat and tips",
   "chat.empty": "Nobody has written anything yet.",

@@ -230,6 +230,8 @@ export const GERMAN = {
   "overlay.title": "Trinkgelder",
   "overlay.times": "{times} Trinkgelder",
   "overlay.people": "{people} Personen",
+  "overlay.tokenless": "In dieser Adresse fehlt das Token. Kopieren Sie den ganzen Link des Overlays.",
+  "overlay.refused": "Dieser Link gilt nicht mehr. Erstellen Sie einen neuen und verwenden Sie ihn hier.",
   "overlay.nobody": "Jemand",
   "chat.label": "Chat und Trinkgeld",
   "chat.empty": "Noch hat niemand etwas geschrieben.",
