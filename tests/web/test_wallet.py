@@ -54,5 +54,13 @@ def test_a_statement_has_pages_and_filters(demo: Demo) -> None:
     play(wallet_scenes.read_statement, url=demo.url, token=fan.token)
 
 
+def test_every_part_fits_a_small_phone(demo: Demo) -> None:
+    fan, creator = demo.person(), demo.creator("Ava")
+    demo.buy(fan, "large", times=2)
+    demo.tip(fan, creator, 1500)
+    demo.tip(fan, creator, 500)
+    play(wallet_scenes.fit_a_small_phone, url=demo.url, token=creator.token)
+
+
 def test_a_failed_read_is_shown_and_tried_again(demo: Demo) -> None:
     play(wallet_scenes.recover_from_a_failure, url=demo.url, token=demo.person(10).token)

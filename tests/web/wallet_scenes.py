@@ -103,6 +103,7 @@ def read_statement(page: Page, url: str, token: str) -> None:
     ledger = page.locator("hm-ledger")
     rows = ledger.locator("tbody tr")
     expect(rows).to_have_count(20)
+    expect(rows.first).to_contain_text("Ava")
     expect(ledger.get_by_text("20 von 31")).to_be_visible()
     picture(page, "ledger")
     ledger.get_by_role("button", name="Mehr anzeigen").click()
@@ -113,6 +114,20 @@ def read_statement(page: Page, url: str, token: str) -> None:
     expect(rows.first).to_contain_text("Gutschrift")
     ledger.get_by_label("Bis").fill("2020-01-01")
     expect(ledger.get_by_text("Kein Eintrag passt zu diesem Filter.")).to_be_visible()
+
+
+def fit_a_small_phone(page: Page, url: str, token: str) -> None:
+    """The longest texts, in the narrowest window that the guidelines name, from either side."""
+    open_page(page, url, token, lang="de", size=(320, 640))
+    for tag in ("hm-wallet", "hm-ledger", "hm-spend-limit", "hm-payouts", "hm-buy-tokens"):
+        add(page, tag)
+    expect(page.locator("hm-ledger tbody tr")).to_have_count(2)
+    expect(page.locator("hm-buy-tokens").get_by_role("radio")).to_have_count(4)
+    expect(page.locator("hm-payouts").get_by_text("Auszuzahlende Token")).to_be_visible()
+    for direction in ("ltr", "rtl"):
+        page.evaluate("(direction) => { document.documentElement.dir = direction; }", direction)
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+    picture(page, "narrow")
 
 
 def recover_from_a_failure(page: Page, url: str, token: str) -> None:

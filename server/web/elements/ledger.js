@@ -3,6 +3,7 @@
 // Properties `kind`, `from` and `to` (days, such as 2026-11-30) are the filter, and are attributes as well.
 // Parts: filter, table, empty, failure, skeleton.
 
+import { CreatorNames } from "./creator_names.js";
 import { listView } from "./list_view.js";
 import { ledgerStyles } from "./ledger_styles.js";
 import { MoneyElement, html, nothing } from "./money_element.js";
@@ -11,6 +12,7 @@ import { moment } from "./words.js";
 
 const KINDS = ["block", "tip", "ticket", "purchase", "credit", "refund", "payout", "release", "repayment"];
 const SHOWN = 20;
+const USER_ID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 export class Ledger extends MoneyElement {
   static properties = { kind: {}, from: {}, to: {} };
@@ -21,10 +23,12 @@ export class Ledger extends MoneyElement {
     (entry) => entry.n,
     () => this.api.getWalletLedger(this.#filter()),
   );
+  #names = new CreatorNames(this);
   #balance;
 
   begin(client) {
     super.begin(client);
+    this.#names.begin(client);
     this.#list.load();
   }
 
@@ -82,16 +86,24 @@ export class Ledger extends MoneyElement {
 
   #row(entry) {
     const { kind, side, tokens, balanceAfter, at, memo, blockNo } = entry;
+    const name = this.#nameOf(entry);
     const number = blockNo ? ` · ${this.t("ledger.block", { number: blockNo })}` : "";
     return html`<tr>
       <td>
         <div>${this.#kindText(kind, side)}${number}</div>
+        ${name ? html`<div class="small name" dir="auto">${name}</div>` : nothing}
         <time class="quiet-text small" datetime=${at}>${moment(this.language, at)}</time>
         ${memo ? html`<div class="small memo">${memo}</div>` : nothing}
       </td>
       <td class="end ${tokens > 0 ? "good" : ""}">${this.#signed(tokens)}</td>
       <td class="end quiet-text">${new Intl.NumberFormat(this.language).format(balanceAfter)}</td>
     </tr>`;
+  }
+
+  // Other counterparties are system wallets, or fans, whose names cannot be read by id.
+  #nameOf({ kind, side, counterparty }) {
+    const isOfCreator = side === "debit" ? ["block", "tip"].includes(kind) : kind === "refund";
+    return isOfCreator && USER_ID.test(counterparty) ? this.#names.of(counterparty) : "";
   }
 
   #signed(tokens) {

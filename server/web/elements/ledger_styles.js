@@ -34,7 +34,8 @@ export const ledgerStyles = css`
     text-align: end;
     white-space: nowrap;
   }
-  .memo {
+  .memo,
+  .name {
     overflow-wrap: anywhere;
   }
   @media (min-width: 40rem) {
