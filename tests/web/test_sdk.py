@@ -4,14 +4,13 @@ import gzip
 import json
 import re
 import shutil
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.server.peers.absent import leave_out
 from tests.support.npm import install_modules
-from tests.web.node import ROOT, SDK, require_node, run_node
+from tests.web.node import SDK, require_node, run_node
 
 HERE = Path(__file__).parent / "sdk"
 TESTS = sorted(HERE.glob("*.test.mjs"))
@@ -83,8 +82,3 @@ def test_the_declarations_and_an_application_are_strict_typescript(tmp_path: Pat
     (tmp_path / "package.json").write_text(json.dumps({"type": "module", "private": True}))
     (tmp_path / "tsconfig.json").write_text(json.dumps(STRICT))
     run_node("node_modules/typescript/bin/tsc", "-p", ".", seconds=SECONDS_MAX, cwd=tmp_path)
-
-
-def test_the_package_is_part_of_the_installation() -> None:
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert "sdk/*" in settings["tool"]["setuptools"]["package-data"]["server.web"]
