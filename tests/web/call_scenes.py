@@ -46,6 +46,11 @@ def _calls(url: str, fan: Person) -> list[Any]:
     return items
 
 
+def _seconds(page: Page) -> int:
+    minutes, seconds = page.locator(".time").inner_text().split(":")
+    return 60 * int(minutes) + int(seconds)
+
+
 def _begin_call(page: Page, creator_page: Page, name: str) -> None:
     _button(page, f"Call {name}").click()
     _button(creator_page, "Accept").click()
@@ -152,6 +157,8 @@ def end_early(page: Page, open_page: OpenPage, url: str, fan: Person, creator: P
     creator_page = _show_creator(open_page, url, creator)
     _show_fan(page, url, fan, creator)
     _begin_call(page, creator_page, name)
+    creator_page.evaluate("void (document.querySelector('hm-call').call.pause = () => new Promise(() => {}))")
+    _button(creator_page, "Pause").click()  # has no answer, and keeps nobody from hanging up
     _button(creator_page, "Hang up").click()
     expect(page.locator("h2")).to_have_text(f"{name} ended the call")
     expect(page.locator("[part=receipt] small")).to_have_text(re.compile("given back"))
@@ -197,6 +204,28 @@ def lose_connection(page: Page, open_page: OpenPage, url: str, fan: Person, crea
     page.evaluate("document.querySelector('hm-call').remove()")
     expect(creator_page.locator("h2")).to_have_text(re.compile("ended the call"))
     assert _calls(url, fan)[0]["endReason"] == "hangup"
+
+
+def change_devices(page: Page, open_page: OpenPage, url: str, fan: Person, creator: Person, name: str) -> None:
+    """The fan takes the call over on a second page, and loads the first one again; both show the same figures."""
+    creator_page = _show_creator(open_page, url, creator)
+    second = open_page()
+    for each in (second, page):
+        _show_fan(each, url, fan, creator, **{"max-tokens": "24"})
+    call_page(second, "followCalls")
+    _begin_call(page, creator_page, name)
+    expect(second.locator("[part=elsewhere]")).to_contain_text(f"The call with {name} is open on another device")
+    expect(page.locator(".tokens")).to_have_text("8 tokens")
+    _button(second, "Continue here").click()
+    second.locator("video[part=video]").evaluate(FRAMES)
+    _show_fan(page, url, fan, creator)
+    call_page(page, "openCall", _calls(url, fan)[0]["id"])
+    page.locator("video[part=video]").evaluate(FRAMES)
+    assert page.locator(".tokens").inner_text() == second.locator(".tokens").inner_text()
+    assert abs(_seconds(page) - _seconds(second)) <= 1
+    for each in (page, second):
+        expect(each.locator("h2")).to_have_text("The call reached its limit of tokens")
+        expect(each.locator("[part=ended]")).to_contain_text("You paid 24 tokens.")
 
 
 def refuse_camera(page: Page, open_page: OpenPage, url: str, fan: Person, creator: Person, name: str) -> None:

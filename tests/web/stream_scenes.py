@@ -85,7 +85,9 @@ def watch_for_free(page: Page, open_page: OpenPage, url: str, fan: Person, owner
     assert _ask("GET", url, fan, f"/streams/{stream}")["stream"]["status"] == "ended"
 
 
-def pay_by_the_block(page: Page, open_page: OpenPage, url: str, fan: Person, owner: Person, stream: str) -> None:
+def pay_by_the_block(
+    page: Page, open_page: OpenPage, url: str, fan: Person, owner: Person, operator: Person, stream: str
+) -> None:
     def billing() -> Any:
         return _ask("GET", url, fan, f"/billing/streams/{stream}")
 
@@ -119,6 +121,8 @@ def pay_by_the_block(page: Page, open_page: OpenPage, url: str, fan: Person, own
     expect(page.locator("[part=shortfall]")).to_contain_text("costs 4 tokens, you have 2: 2 more are needed")
     assert [block["blockNo"] for block in billing()["blocks"]] == [1, 2, 3]
     assert told(page, "left")[-1]["reason"] == "insufficient_funds"
+    _ask("POST", url, operator, "/admin/credits", userId=fan["user_id"], tokens=4, reason="a test")
+    expect(page.locator("[part=shortfall]")).to_have_count(0)
 
 
 def moderate(page: Page, open_page: OpenPage, url: str, fan: Person, owner: Person, stream: str) -> None:

@@ -57,6 +57,11 @@ def test_a_lost_connection_is_shown_and_the_call_goes_on_until_its_element_is_re
     play(call_scenes.lose_connection, url=demo.url, fan=fan._asdict(), creator=creator._asdict(), name="Gil")
 
 
+def test_a_call_moves_between_devices_until_its_limit_of_tokens(demo: DemoServer) -> None:
+    fan, creator = demo.add_fan(1000), demo.add_creator("Ida", 60)
+    play(call_scenes.change_devices, url=demo.url, fan=fan._asdict(), creator=creator._asdict(), name="Ida")
+
+
 def test_a_call_goes_on_without_a_camera_and_says_so(demo: DemoServer) -> None:
     fan, creator = demo.add_fan(1000), demo.add_creator("Hal", 60)
     play(call_scenes.refuse_camera, url=demo.url, fan=fan._asdict(), creator=creator._asdict(), name="Hal")

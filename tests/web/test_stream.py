@@ -31,7 +31,8 @@ def test_a_viewer_sees_the_owner_and_both_see_chat_and_tips(demo: DemoServer) ->
 
 
 def test_a_metered_viewer_pays_only_while_both_are_there(demo: DemoServer) -> None:
-    play(stream_scenes.pay_by_the_block, **given(demo, 14, type="private", rateTokensPerMin=60))
+    stream = given(demo, 14, type="private", rateTokensPerMin=60)
+    play(stream_scenes.pay_by_the_block, **stream, operator=demo["Otto"]._asdict())
 
 
 def test_the_owner_mutes_and_removes_a_viewer(demo: DemoServer) -> None:

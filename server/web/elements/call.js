@@ -1,10 +1,13 @@
-// <hm-call>: rings the creator of the attribute `creator`, or takes the SDK's call of the property `call`, to its end.
+// <hm-call>: rings the creator of the attribute `creator` (at most `max-tokens` are spent), or takes the SDK's call of
+// the property `call`. Slots: `tip` beside the controls, and `top-up` wherever tokens are missing. Events: `call-started`,
+// `call-ended`, `call-closed`, and `top-up` with `required`, `balance` and `shortfall`.
+//
 // An element that leaves its page ends its call: nobody pays for a call that cannot be seen.
 
 import { creatorView } from "./call_card.js";
 import { endedView, receiptStyles } from "./call_receipt.js";
 import { CallSession } from "./call_session.js";
-import { incomingView, liveStyles, liveView, outgoingView } from "./call_views.js";
+import { elsewhereView, incomingView, liveStyles, liveView, outgoingView } from "./call_views.js";
 import { cardStyles } from "./card.js";
 import { ConnectionBanner } from "./connection_banner.js";
 import { controlStyles } from "./controls.js";
@@ -15,6 +18,7 @@ import { nameOf, portraitStyles } from "./person.js";
 import { Playback, videoStyles } from "./playback.js";
 import { noticeStyles } from "./refusal.js";
 
+const STALE = ["RATE_CHANGED", "CREATOR_BUSY", "CREATOR_UNAVAILABLE"]; // the card shows something else
 const MOVE_MS = 1000; // within which an element may be put elsewhere in the page
 
 export class HmCall extends HalfminuteElement {
@@ -26,7 +30,6 @@ export class HmCall extends HalfminuteElement {
     balance: { state: true },
     blockSeconds: { state: true },
     error: { state: true },
-    busy: { state: true },
   };
 
   static styles = [
@@ -45,6 +48,8 @@ export class HmCall extends HalfminuteElement {
   #offs = [];
   #key; // of a ring that failed: the next attempt is the same intent
 
+  busy = new Set(); // the actions that are under way
+
   session = new CallSession(this);
   banner = new ConnectionBanner(this);
   playback = new Playback(this);
@@ -52,16 +57,16 @@ export class HmCall extends HalfminuteElement {
 
   constructor() {
     super();
-    this.busy = null;
     this.error = null;
   }
 
-  /** What the element shows: idle, incoming, outgoing, joining, live or ended. */
+  /** What the element shows: idle, incoming, outgoing, elsewhere (on another device), joining, live or ended. */
   get phase() {
     const { call } = this;
     if (!call) return "idle";
     if (call.status === "ended") return "ended";
     if (call.status === "ringing") return call.role === "creator" ? "incoming" : "outgoing";
+    if (!call.room) return "elsewhere";
     return call.startedAt ? "live" : "joining";
   }
 
@@ -91,10 +96,14 @@ export class HmCall extends HalfminuteElement {
     if (changed.has("creator") && changed.get("creator") !== undefined) this.load();
   }
 
-  /** Reads the creator's card and the balance anew. */
+  /** Reads the creator's card and the balance anew, and drops an error. */
+  reload = () => {
+    this.error = null;
+    return this.load();
+  };
+
   load = async () => {
     if (!this.creator || !this.#client) return;
-    this.error = null;
     const { rest } = this.#client;
     try {
       const reads = [rest.getCreatorsUserId({ userId: this.creator }), rest.getWallet(), rest.getConfig()];
@@ -122,6 +131,13 @@ export class HmCall extends HalfminuteElement {
     this.#act("accept", async () => {
       await this.session.local.open();
       await this.call.accept();
+    });
+
+  /** Takes over a call that was answered on another device. */
+  join = () =>
+    this.#act("join", async () => {
+      await this.session.local.open();
+      await this.call.join();
     });
 
   decline = () => this.#act("decline", () => this.call.decline());
@@ -166,6 +182,8 @@ export class HmCall extends HalfminuteElement {
         return incomingView(this);
       case "outgoing":
         return outgoingView(this);
+      case "elsewhere":
+        return elsewhereView(this);
       case "ended":
         return endedView(this);
       case "idle":
@@ -176,15 +194,17 @@ export class HmCall extends HalfminuteElement {
   }
 
   async #act(name, act) {
-    if (this.busy) return; // a double tap
-    this.busy = name;
+    if (this.busy.has(name)) return; // a double tap; hanging up waits for nothing else
+    this.busy.add(name);
     this.error = null;
+    this.requestUpdate();
     try {
       await act();
     } catch (error) {
       this.#failed(name, error);
     } finally {
-      this.busy = null;
+      this.busy.delete(name);
+      this.requestUpdate();
     }
   }
 
@@ -192,16 +212,12 @@ export class HmCall extends HalfminuteElement {
     if (name === "ring") {
       this.#key = error.key;
       this.session.local.close();
-      if (error.code === "RATE_CHANGED") this.#showNewRate();
+      if (STALE.includes(error.code)) {
+        this.#key = undefined;
+        this.load();
+      }
     }
     this.error = this.phase === "ended" ? null : error;
-  }
-
-  async #showNewRate() {
-    const { card } = this;
-    this.#key = undefined;
-    await this.load();
-    if (this.card !== card) this.requestUpdate();
   }
 
   #abandon() {

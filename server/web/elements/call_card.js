@@ -7,7 +7,7 @@ import { refusalView } from "./refusal.js";
 
 export function creatorView(element) {
   const { card, error } = element;
-  if (!card && error) return refusalView(element, error, element.load);
+  if (!card && error) return refusalView(element, error, element.reload);
   if (!card) return skeletonView(element);
   return html`<section class="card" part="card">
     <header>
@@ -53,8 +53,8 @@ function buttonsView(element) {
   const { card, balance, busy } = element;
   const isFree = card.acceptsCalls && card.online && !card.busy;
   if (!isFree)
-    return html`<button class="quiet" data-focus @click=${element.load}>${element.t("call.look-again")}</button>`;
-  const isBusy = busy === "ring";
+    return html`<button class="quiet" data-focus @click=${element.reload}>${element.t("call.look-again")}</button>`;
+  const isBusy = busy.has("ring");
   const label = isBusy ? element.t("call.begins") : element.t("call.ring", { name: card.displayName });
   return html`<button
     class="main"

@@ -15,7 +15,7 @@ export function outgoingView(element) {
     <h2 role="status">${element.t("call.calling", { name: element.name })}</h2>
     <p class="quiet-text tabular">${rateText(element)}. ${element.t("call.rings-for", { time: ringsFor(call) })}</p>
     ${refusalView(element, error, null)}
-    <button class="end" data-focus aria-disabled=${busy === "cancel"} @click=${element.cancel}>
+    <button class="end" data-focus aria-disabled=${busy.has("cancel")} @click=${element.cancel}>
       ${element.t("call.cancel")}
     </button>
   </section>`;
@@ -32,8 +32,26 @@ export function incomingView(element) {
     </p>
     ${refusalView(element, error, null)}
     <div class="buttons">
-      <button class="end" aria-disabled=${Boolean(busy)} @click=${element.decline}>${element.t("call.decline")}</button>
-      <button data-focus aria-disabled=${Boolean(busy)} @click=${element.accept}>${element.t("call.accept")}</button>
+      <button class="end" aria-disabled=${busy.has("decline")} @click=${element.decline}>
+        ${element.t("call.decline")}
+      </button>
+      <button data-focus aria-disabled=${busy.has("accept")} @click=${element.accept}>
+        ${element.t("call.accept")}
+      </button>
+    </div>
+  </section>`;
+}
+
+/** A call that another device of the user holds. */
+export function elsewhereView(element) {
+  const { banner, busy, error } = element;
+  return html`<section class="card ringing" part="elsewhere">
+    ${banner.view()} ${portraitView(element.name)}
+    <h2 role="status">${element.t("call.elsewhere", { name: element.name })}</h2>
+    ${refusalView(element, error, null)}
+    <div class="buttons">
+      <button class="end" aria-disabled=${busy.has("end")} @click=${element.end}>${element.t("call.end")}</button>
+      <button data-focus aria-disabled=${busy.has("join")} @click=${element.join}>${element.t("call.here")}</button>
     </div>
   </section>`;
 }
@@ -111,22 +129,22 @@ function controlsView(element) {
   const pause = html`<button
     class="quiet"
     part="pause"
-    aria-disabled=${Boolean(busy)}
+    aria-disabled=${busy.has("pause") || busy.has("resume")}
     @click=${isPaused ? element.resume : element.pause}
   >
     ${isPaused ? element.t("call.resume") : element.t("call.pause")}
   </button>`;
   return html`<div class="buttons" part="controls">
     ${localControlsView(element)} ${phase === "live" ? pause : nothing}
-    <button class="end" part="end" data-focus aria-disabled=${Boolean(busy)} @click=${element.end}>
-      ${element.t("call.end")}
+    <button class="end" part="end" data-focus aria-disabled=${busy.has("end")} @click=${element.end}>
+      ${busy.has("end") ? element.t("call.ends") : element.t("call.end")}
     </button>
   </div>`;
 }
 
 function blockText(element) {
   const { blockNo, tokens } = element.call.blocks.at(-1) ?? {};
-  return blockNo ? element.t("call.block-paid", { number: blockNo, count: tokens }) : "";
+  return blockNo ? element.t("meter.block", { number: blockNo, count: tokens }) : "";
 }
 
 export const liveStyles = css`

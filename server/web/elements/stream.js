@@ -1,5 +1,8 @@
-// <hm-stream>: the stream of the attribute `stream`, for its viewers and its owner. The slot `player` takes another
-// player in place of the direct video. An element that leaves its page leaves the room, so that nobody pays unseen.
+// <hm-stream>: the stream of the attribute `stream`, for its viewers and its owner. Slots: `player` in place of the direct
+// video, `tip` beside the controls, `ticket` where a ticket is needed (its event `access` is heard), and `top-up` wherever
+// tokens are missing. Events: `joined`, `left`, `stream-ended`, `ticket`, and `top-up` with the figures.
+//
+// Nobody pays before choosing to watch. An element that leaves its page leaves the room, so that nobody pays unseen.
 
 import { cardStyles } from "./card.js";
 import { ChatFeed, chatStyles } from "./chat_feed.js";
@@ -26,7 +29,6 @@ export class HmStream extends HalfminuteElement {
     access: { state: true },
     balance: { state: true },
     error: { state: true },
-    busy: { state: true },
     outcome: { state: true }, // why the last stay in the room is over
   };
 
@@ -46,6 +48,9 @@ export class HmStream extends HalfminuteElement {
   #client;
   #room;
   #looking;
+  #off;
+
+  busy = new Set(); // the actions that are under way
 
   feed = new ChatFeed(this);
   session = new StreamSession(this);
@@ -56,7 +61,7 @@ export class HmStream extends HalfminuteElement {
 
   constructor() {
     super();
-    Object.assign(this, { busy: null, error: null, outcome: null });
+    Object.assign(this, { error: null, outcome: null });
     this.addEventListener("access", this.load); // from a ticket dialog in the slot
   }
 
@@ -84,6 +89,7 @@ export class HmStream extends HalfminuteElement {
   begin(client) {
     this.#client = client;
     this.banner.watch(client);
+    this.#off = client.on("wallet:changed", ({ balance }) => (this.balance = balance));
     if (this.#room?.state === "joined") this.session.follow(client, this.#room);
     this.load();
   }
@@ -91,6 +97,7 @@ export class HmStream extends HalfminuteElement {
   disconnectedCallback() {
     super.disconnectedCallback();
     clearInterval(this.#looking);
+    this.#off?.();
     this.session.release();
     setTimeout(() => this.isConnected || this.#room?.leave().catch(() => {}), MOVE_MS);
   }
@@ -99,10 +106,14 @@ export class HmStream extends HalfminuteElement {
     if (changed.has("stream") && changed.get("stream") !== undefined) this.#change();
   }
 
+  reload = () => {
+    this.error = null;
+    return this.load();
+  };
+
   /** Reads the stream, the access to it and the balance anew; a page calls it after it has sold a ticket. */
   load = async () => {
     if (!this.stream || !this.#client) return;
-    this.error = null;
     const { rest } = this.#client;
     const streamId = this.stream;
     try {
@@ -140,10 +151,8 @@ export class HmStream extends HalfminuteElement {
       await this.#room.leave();
     });
 
-  say = async (text) => {
-    await this.#act("chat", () => this.#room.chat(text));
-    return this.error === null;
-  };
+  /** Resolves to whether the text was sent. */
+  say = (text) => this.#act("chat", () => this.#room.chat(text));
 
   mute(userId) {
     return this.#room.mute(userId);
@@ -175,6 +184,7 @@ export class HmStream extends HalfminuteElement {
 
   /** Called by the session after each event of the room. */
   took({ type, reason, error }) {
+    if (type === "room:joined") this.outcome = null;
     if (type === "access:revoked") this.outcome = reason;
     if (type === "stream:ended") this.outcome = "ended";
     if (type === "closed") this.#closed(error);
@@ -197,7 +207,8 @@ export class HmStream extends HalfminuteElement {
     this.moderation.close();
     if (this.outcome === "ended") this.tell("stream-ended", { streamId: this.stream });
     else this.tell("left", { streamId: this.stream, reason: this.outcome ?? error?.code ?? "closed" });
-    this.load().then(() => (this.error ??= error ?? null));
+    this.error = error ?? null;
+    this.load();
   }
 
   #change() {
@@ -207,16 +218,20 @@ export class HmStream extends HalfminuteElement {
   }
 
   async #act(name, act) {
-    if (this.busy) return; // a double tap
-    this.busy = name;
+    if (this.busy.has(name)) return false; // a double tap; leaving waits for nothing else
+    this.busy.add(name);
     this.error = null;
+    this.requestUpdate();
     try {
       await act();
+      return true;
     } catch (error) {
       this.error = error;
       if (name === "join") this.session.local.close();
+      return false;
     } finally {
-      this.busy = null;
+      this.busy.delete(name);
+      this.requestUpdate();
     }
   }
 }

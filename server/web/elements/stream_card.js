@@ -8,7 +8,7 @@ import { languageOf, moment } from "./words.js";
 
 export function streamCardView(element) {
   const { info, access, error } = element;
-  if (!info && error) return refusalView(element, error, element.load);
+  if (!info && error) return refusalView(element, error, element.reload);
   if (!info || !access) return skeletonView(element);
   const name = nameOf(element, info.creator);
   return html`<section class="card" part="card">
@@ -20,7 +20,7 @@ export function streamCardView(element) {
       </div>
     </header>
     ${outcomeView(element)} ${info.status === "ended" ? nothing : priceView(element)}
-    ${refusalView(element, error, error && element.load)} ${wayView(element)}
+    ${refusalView(element, error, error && element.reload)} ${wayView(element)}
   </section>`;
 }
 
@@ -94,7 +94,7 @@ function ticketView(element) {
 }
 
 function buttonView(element, text) {
-  const isBusy = element.busy === "join";
+  const isBusy = element.busy.has("join");
   return html`<button part="join" aria-disabled=${isBusy} @click=${element.join}>
     ${isBusy ? element.t("stream.joins") : text}
   </button>`;

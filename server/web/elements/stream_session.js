@@ -53,7 +53,7 @@ export class StreamSession {
     this.#client = client;
     this.#offs = [
       room.on("*", (event) => this.#take(event)),
-      client.on("wallet:changed", (event) => this.#walletChanged(event)),
+      client.on("wallet:changed", () => this.meter?.readSoon()),
     ];
     if (room.you.secondsLeft !== undefined) this.#startMeter();
     this.#host.feed.reset(room.history);
@@ -110,11 +110,6 @@ export class StreamSession {
     if (BILLED.includes(type)) this.meter?.readSoon();
     if (this.isOwner) this.#count(event);
     this.#host.took(event);
-  }
-
-  #walletChanged({ balance }) {
-    this.meter?.readSoon();
-    this.#host.balance = balance;
   }
 
   #count({ type, tokens, amountTokens }) {

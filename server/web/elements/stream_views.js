@@ -26,7 +26,7 @@ export function watchingView(element) {
     </div>
     <div class="side">
       ${feedView(element, element.feed, isOwner ? moderation.choose : null)} ${refusalView(element, error, null)}
-      ${formView(element, element.say, element.busy === "chat")}
+      ${formView(element, element.say, element.busy.has("chat"))}
     </div>
     ${isOwner ? moderationView(element, moderation) : nothing}
   </section>`;
@@ -99,12 +99,18 @@ function viewerView(element) {
           </p>`
         : nothing
     }
+    <p class="hidden-text" role="status">${blockText(element)}</p>
     <div class="buttons" part="controls">
       <slot name="tip"></slot>
-      <button class="quiet" part="leave" data-focus aria-disabled=${Boolean(busy)} @click=${element.leave}>
+      <button class="quiet" part="leave" data-focus aria-disabled=${busy.has("leave")} @click=${element.leave}>
         ${element.t("stream.leave")}
       </button>
     </div>`;
+}
+
+function blockText(element) {
+  const { number, count } = element.session.meter?.lastBlock ?? {};
+  return number ? element.t("meter.block", { number, count }) : "";
 }
 
 function ownerView(element) {

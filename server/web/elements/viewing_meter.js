@@ -17,6 +17,7 @@ export class ViewingMeter {
   clock = new ActiveClock();
   blocks = 0;
   tokens = 0;
+  lastBlock = null;
   isStopped = false;
 
   constructor(client, streamId, changed) {
@@ -65,7 +66,9 @@ export class ViewingMeter {
   #take({ totals, blocks, paidThrough, secondsLeft }) {
     this.isStopped = paidThrough === null;
     this.clock.set(totals.activeSeconds, !this.isStopped);
-    this.blocks = blocks.at(-1)?.blockNo ?? 0;
+    const { blockNo: number = 0, tokens: count } = blocks.at(-1) ?? {};
+    this.blocks = number;
+    this.lastBlock = { number, count };
     this.tokens = totals.tokens;
     this.#left = secondsLeft;
     this.#leftAt = totals.activeSeconds;

@@ -47,3 +47,12 @@ export function breakConnection() {
 export function mendConnection() {
   mend();
 }
+
+/** Takes calls that the same user begins on another page. */
+export function followCalls() {
+  hm.on("call:ringing", (call) => (document.querySelector("hm-call").call = call));
+}
+
+export async function openCall(callId) {
+  document.querySelector("hm-call").call = await hm.calls.open(callId);
+}
