@@ -20,6 +20,7 @@ const MODULES = {
   wallet: () => import("../elements/money.js"),
   call: () => import("./call_page.js"),
   stream: () => import("./stream_page.js"),
+  studio: () => import("./studio_entry.js"),
 };
 
 export class App extends HalfminuteElement {
@@ -116,6 +117,11 @@ export class App extends HalfminuteElement {
         <a href=${addressOf("wallet")} aria-current=${this.place.view === "wallet" ? "page" : nothing}>
           ${this.t("app.wallet")}
         </a>
+        ${this.me?.isCreator
+          ? html`<a href=${addressOf("studio")} aria-current=${this.place.view === "studio" ? "page" : nothing}>
+              ${this.t("app.studio")}
+            </a>`
+          : nothing}
         ${this.current && this.place.view !== "call"
           ? html`<a class="calling" href=${addressOf("call", this.current.creator)}>${this.t("app.call")}</a>`
           : nothing}
@@ -130,6 +136,9 @@ export class App extends HalfminuteElement {
     if (this.place.view === "wallet") return html`<main><hm-wallet></hm-wallet><hm-ledger></hm-ledger></main>`;
     if (this.place.view === "stream" && this.place.id) {
       return html`<hm-stream-page stream=${this.place.id} .userId=${this.me?.userId}></hm-stream-page>`;
+    }
+    if (this.place.view === "studio") {
+      return html`<hm-studio-entry .section=${this.place.id} @creator-saved=${this.#readMe}></hm-studio-entry>`;
     }
     return html`<hm-home .userId=${this.me?.userId}></hm-home>`;
   }
@@ -190,6 +199,10 @@ export class App extends HalfminuteElement {
     this.#client.on("call:ringing", (call) => this.#take(call));
     useClient(this.#client);
     this.#client.connect().catch(() => this.#signOut());
+    this.#readMe();
+  }
+
+  #readMe() {
     this.#client.rest.getMe().then(
       ({ user }) => (this.me = user),
       () => {},

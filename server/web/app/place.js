@@ -1,6 +1,7 @@
-// The place in the client, as the address's fragment has it: `#/wallet`, `#/call/ID`, `#/stream/ID`; home otherwise.
+// The place in the client, as the address's fragment has it: `#/wallet`, `#/call/ID`, `#/stream/ID`, `#/studio/SECTION`;
+// home otherwise.
 
-const VIEWS = ["wallet", "call", "stream"];
+const VIEWS = ["wallet", "call", "stream", "studio"];
 
 /** The present place: the name of a view, and the id that it shows. */
 export function presentPlace() {

@@ -1,0 +1,110 @@
+// <hm-studio section>: the place of a creator: whether calls are accepted, profile, streams, earnings, overlays.
+//
+// A user who is no creator yet becomes one here. Fires `creator-saved` with the card after each change of it.
+
+import { MoneyElement, css, html, nothing } from "../elements/money_element.js";
+import "../elements/payouts.js";
+import { pageStyles } from "./page_styles.js";
+import { addressOf } from "./place.js";
+import "./studio_availability.js";
+import "./studio_profile.js";
+import { studioStyles } from "./studio_styles.js";
+
+const SECTIONS = {
+  profile: "studio.profile",
+};
+
+export class Studio extends MoneyElement {
+  static properties = {
+    section: {},
+    card: { state: true }, // of the creator; null for a user who is none, undefined until it is known
+    error: { state: true },
+  };
+  static styles = [
+    ...MoneyElement.styles,
+    pageStyles,
+    studioStyles,
+    css`
+      nav {
+        display: flex;
+        gap: 0 1.25rem;
+        margin-block: 1rem 1.5rem;
+        border-block-end: 1px solid var(--hm-line, #d5d8df);
+        overflow-x: auto;
+      }
+      nav a {
+        display: inline-grid;
+        flex: none;
+        align-items: center;
+        min-height: 2.75rem;
+        color: inherit;
+        text-decoration: none;
+      }
+      nav a[aria-current] {
+        box-shadow: inset 0 -3px 0 var(--hm-accent, #4a3fd6);
+        font-weight: 600;
+      }
+      nav a:focus-visible {
+        outline-offset: -3px;
+      }
+    `,
+  ];
+
+  begin(client) {
+    super.begin(client);
+    this.#read();
+  }
+
+  render() {
+    return html`<main @creator-saved=${({ detail }) => (this.card = detail)}>
+      <h1>${this.t("studio.title")}</h1>
+      ${this.#content()}
+    </main>`;
+  }
+
+  #content() {
+    if (this.error) return this.failure(this.error, () => this.#read());
+    if (this.card === undefined) return this.skeleton();
+    if (this.card === null) return this.#welcome();
+    return html`<hm-studio-availability .card=${this.card}></hm-studio-availability> ${this.#menu()} ${this.#section()}`;
+  }
+
+  #welcome() {
+    return html`<p class="quiet-text">${this.t("studio.welcome")}</p>
+      <hm-studio-profile .name=${this.account.user?.displayName} .card=${null}></hm-studio-profile>`;
+  }
+
+  get #shown() {
+    return Object.hasOwn(SECTIONS, this.section ?? "") ? this.section : "profile";
+  }
+
+  #menu() {
+    return html`<nav aria-label=${this.t("studio.menu")}>
+      ${Object.entries(SECTIONS).map(
+        ([name, text]) => html`<a
+          href=${addressOf("studio", name)}
+          aria-current=${name === this.#shown ? "page" : nothing}
+          >${this.t(text)}</a
+        >`,
+      )}
+    </nav>`;
+  }
+
+  // The profile stays, so that a look at another section loses no unsaved change.
+  #section() {
+    const shown = this.#shown;
+    return html`<hm-studio-profile ?hidden=${shown !== "profile"} .card=${this.card}></hm-studio-profile>`;
+  }
+
+  async #read() {
+    this.error = undefined;
+    try {
+      const { user } = await this.api.getMe();
+      this.card = user.isCreator ? await this.api.getCreatorsUserId({ userId: user.userId }) : null;
+    } catch (error) {
+      this.error = error;
+    }
+  }
+}
+
+customElements.define("hm-studio", Studio);
