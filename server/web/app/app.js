@@ -71,6 +71,13 @@ export class App extends HalfminuteElement {
       nav .user {
         margin-inline-start: auto;
       }
+      @media (max-width: 30rem) {
+        nav .studio ~ .user {
+          visibility: hidden;
+          width: 0;
+          margin-inline: auto -1rem;
+        }
+      }
       .offline {
         margin: 0;
         padding: 0.5rem 1rem;
@@ -118,7 +125,7 @@ export class App extends HalfminuteElement {
           ${this.t("app.wallet")}
         </a>
         ${this.me?.isCreator
-          ? html`<a href=${addressOf("studio")} aria-current=${this.place.view === "studio" ? "page" : nothing}>
+          ? html`<a class="studio" href=${addressOf("studio")} aria-current=${this.place.view === "studio" ? "page" : nothing}>
               ${this.t("app.studio")}
             </a>`
           : nothing}

@@ -7,11 +7,14 @@ import "../elements/payouts.js";
 import { pageStyles } from "./page_styles.js";
 import { addressOf } from "./place.js";
 import "./studio_availability.js";
+import "./studio_live.js";
 import "./studio_profile.js";
+import "./studio_streams.js";
 import { studioStyles } from "./studio_styles.js";
 
 const SECTIONS = {
   profile: "studio.profile",
+  streams: "studio.streams",
 };
 
 export class Studio extends MoneyElement {
@@ -66,12 +69,18 @@ export class Studio extends MoneyElement {
     if (this.error) return this.failure(this.error, () => this.#read());
     if (this.card === undefined) return this.skeleton();
     if (this.card === null) return this.#welcome();
-    return html`<hm-studio-availability .card=${this.card}></hm-studio-availability> ${this.#menu()} ${this.#section()}`;
+    return html`${this.#live()} <hm-studio-availability .card=${this.card}></hm-studio-availability>
+      ${this.#menu()} ${this.#sectionView()}`;
   }
 
   #welcome() {
     return html`<p class="quiet-text">${this.t("studio.welcome")}</p>
       <hm-studio-profile .name=${this.account.user?.displayName} .card=${null}></hm-studio-profile>`;
+  }
+
+  #live() {
+    if (this.#shown === "streams") return nothing;
+    return html`<hm-studio-live .userId=${this.card.userId}></hm-studio-live>`;
   }
 
   get #shown() {
@@ -91,9 +100,10 @@ export class Studio extends MoneyElement {
   }
 
   // The profile stays, so that a look at another section loses no unsaved change.
-  #section() {
+  #sectionView() {
     const shown = this.#shown;
-    return html`<hm-studio-profile ?hidden=${shown !== "profile"} .card=${this.card}></hm-studio-profile>`;
+    return html`<hm-studio-profile ?hidden=${shown !== "profile"} .card=${this.card}></hm-studio-profile>
+      ${shown === "streams" ? html`<hm-studio-streams .userId=${this.card.userId}></hm-studio-streams>` : nothing}`;
   }
 
   async #read() {

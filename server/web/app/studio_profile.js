@@ -53,7 +53,7 @@ export class StudioProfile extends MoneyElement {
 
   render() {
     return html`<form class="stack" novalidate @submit=${this.#submit} @input=${this.#input}>
-      <h2>${this.t(this.card ? "studio.profile" : "studio.become")}</h2>
+      <h2 class=${this.card ? "hidden-text" : ""}>${this.t(this.card ? "studio.profile" : "studio.become")}</h2>
       ${this.#rate()} ${this.#name()} ${this.#about()} ${this.#picture()}
       <div class="row">
         <button aria-disabled=${Boolean(this.isSaving) || !this.#isChanged}>${this.#action()}</button>
