@@ -1,12 +1,13 @@
 """The studio of a creator, in a browser, on a server with the demo's users; effects are read through the API."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.web import studio_scenes, studio_stream_scenes
+from tests.web import studio_earnings_scenes, studio_overlay_scenes, studio_scenes, studio_stream_scenes
 from tests.web.browser import play
-from tests.web.demo import Demo
+from tests.web.demo import Demo, Person
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,45 @@ def test_a_second_live_stream_is_refused(demo: Demo) -> None:
     play(studio_stream_scenes.go_live_twice, url=f"{demo.url}/", token=creator.token)
     live = demo.read(f"/streams?creatorId={creator.user_id}&status=live", creator)["items"]
     assert [each["title"] for each in live] == ["The evening show"]
+
+
+def test_earnings_by_day_are_net_of_refunds(demo: Demo) -> None:
+    users = {each["displayName"]: Person(each["userId"], each["token"]) for each in demo_users(demo)}
+    fan, bruno = demo.person(1000), users["Bruno"]
+    demo.tip(fan, bruno, 35)
+    play(
+        studio_earnings_scenes.earn_and_give_back,
+        url=f"{demo.url}/",
+        token=bruno.token,
+        fan=fan.token,
+        operator=users["Otto"].token,
+        creator_id=bruno.user_id,
+    )
+
+
+def demo_users(demo: Demo) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = demo.get("/api/demo/users").json()["items"]
+    return items
+
+
+def test_an_overlay_link_is_made_once_shown_once_and_revoked(demo: Demo) -> None:
+    creator = demo.creator("Ava")
+    play(studio_overlay_scenes.make_and_revoke_a_link, url=f"{demo.url}/", token=creator.token)
+    (card,) = demo.read("/overlay-tokens", creator)["items"]
+    assert card["name"] == "Studio machine"
+    assert card["revokedAt"] is not None
+
+
+def test_top_givers_are_ordered_by_tokens(demo: Demo) -> None:
+    creator, nora, olga = demo.creator("Ava"), demo.person(200, "Nora"), demo.person(200, "Olga")
+    for giver, tokens in ((olga, 60), (nora, 45), (nora, 45)):
+        demo.tip(giver, creator, tokens)
+    play(studio_overlay_scenes.see_the_givers, url=f"{demo.url}/", token=creator.token)
+
+
+def test_a_creator_cashes_out_in_the_studio(demo: Demo) -> None:
+    fan, creator = demo.person(), demo.creator("Ava")
+    demo.buy(fan, "large", times=2)
+    demo.tip(fan, creator, 2000)
+    play(studio_overlay_scenes.cash_out, url=f"{demo.url}/", token=creator.token)
+    assert [each["tokens"] for each in demo.read("/payouts", creator)["items"]] == [1000]

@@ -7,7 +7,11 @@ import "../elements/payouts.js";
 import { pageStyles } from "./page_styles.js";
 import { addressOf } from "./place.js";
 import "./studio_availability.js";
+import "./studio_earnings.js";
+import "./studio_givers.js";
 import "./studio_live.js";
+import "./studio_month.js";
+import "./studio_overlays.js";
 import "./studio_profile.js";
 import "./studio_streams.js";
 import { studioStyles } from "./studio_styles.js";
@@ -15,6 +19,9 @@ import { studioStyles } from "./studio_styles.js";
 const SECTIONS = {
   profile: "studio.profile",
   streams: "studio.streams",
+  earnings: "studio.earnings",
+  payouts: "studio.payouts",
+  overlays: "studio.overlays",
 };
 
 export class Studio extends MoneyElement {
@@ -46,6 +53,9 @@ export class Studio extends MoneyElement {
       nav a[aria-current] {
         box-shadow: inset 0 -3px 0 var(--hm-accent, #4a3fd6);
         font-weight: 600;
+      }
+      :is(hm-studio-month, hm-studio-givers) {
+        margin-block-start: 2.5rem;
       }
       nav a:focus-visible {
         outline-offset: -3px;
@@ -99,11 +109,25 @@ export class Studio extends MoneyElement {
     </nav>`;
   }
 
+  #payouts() {
+    return html`<h2 class="hidden-text">${this.t("studio.payouts")}</h2>
+      <hm-payouts></hm-payouts>`;
+  }
+
   // The profile stays, so that a look at another section loses no unsaved change.
   #sectionView() {
     const shown = this.#shown;
     return html`<hm-studio-profile ?hidden=${shown !== "profile"} .card=${this.card}></hm-studio-profile>
-      ${shown === "streams" ? html`<hm-studio-streams .userId=${this.card.userId}></hm-studio-streams>` : nothing}`;
+      ${shown === "streams" ? html`<hm-studio-streams .userId=${this.card.userId}></hm-studio-streams>` : nothing}
+      ${shown === "earnings" ? this.#earnings() : nothing}
+      ${shown === "payouts" ? this.#payouts() : nothing}
+      ${shown === "overlays" ? html`<hm-studio-overlays></hm-studio-overlays>` : nothing}`;
+  }
+
+  #earnings() {
+    return html`<hm-studio-earnings></hm-studio-earnings>
+      <hm-studio-month></hm-studio-month>
+      <hm-studio-givers .userId=${this.card.userId}></hm-studio-givers>`;
   }
 
   async #read() {

@@ -1,4 +1,4 @@
-// The looks that the parts of the studio share: sections, fields with a fault, tables, and the badge of a live stream.
+// The looks that the parts of the studio share: sections, fields with a fault, choices, and tables.
 
 import { css } from "../elements/element.js";
 
@@ -33,6 +33,10 @@ export const studioStyles = css`
   }
   .state.good {
     color: var(--hm-good, #17663a);
+  }
+  button[aria-pressed="true"] {
+    border-color: var(--hm-accent, #4a3fd6);
+    box-shadow: inset 0 0 0 1px var(--hm-accent, #4a3fd6);
   }
   table {
     width: 100%;
