@@ -48,6 +48,19 @@ def return_from_a_checkout(page: Page, url: str, token: str) -> None:
     assert len(dispatched(page)) == 1
 
 
+def buy_without_a_window(page: Page, url: str, token: str) -> None:
+    """A browser that opens no window leaves a link to the checkout."""
+    open_page(page, url, token, "bought")
+    page.evaluate("() => { globalThis.open = () => null; }")
+    add(page, "hm-buy-tokens")
+    shop = page.locator("hm-buy-tokens")
+    shop.get_by_role("button", name="Pay $6.99").click()
+    with page.expect_popup() as opened:
+        shop.get_by_role("link", name="Open the checkout").click()
+    opened.value.get_by_role("button", name="Pay").click()
+    expect(shop.get_by_text("100 tokens are booked.")).to_be_visible()
+
+
 def choose_another_pack(page: Page, url: str, token: str) -> None:
     open_page(page, url, token, "bought")
     add(page, "hm-buy-tokens")

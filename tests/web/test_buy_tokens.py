@@ -29,6 +29,12 @@ def test_a_page_that_was_loaded_anew_returns_to_its_checkout(demo: Demo) -> None
     assert demo.read("/wallet", fan)["balance"] == 100
 
 
+def test_a_browser_that_opens_no_window_shows_a_link(demo: Demo) -> None:
+    fan = demo.person()
+    play(buy_tokens_scenes.buy_without_a_window, url=demo.url, token=fan.token)
+    assert demo.read("/wallet", fan)["balance"] == 100
+
+
 def test_a_person_may_leave_a_checkout_and_choose_another_pack(demo: Demo) -> None:
     fan = demo.person()
     demo.send("/tokens/purchases", fan, {"packId": "small"})

@@ -107,7 +107,11 @@ export class BuyTokens extends MoneyElement {
         <p class="quiet-text">${this.t("buy.notices")}</p>
       </div>
       ${this.#checkout.error ? this.failure(this.#checkout.error) : nothing}
-      <a class="button" href=${checkoutUrl} target="_blank" rel="noopener">${this.t("buy.open")}</a>
+      ${
+        checkoutUrl
+          ? html`<a class="button" href=${checkoutUrl} target="_blank" rel="noopener">${this.t("buy.open")}</a>`
+          : nothing
+      }
       <button class="quiet" type="button" @click=${() => this.#checkout.leave()}>${this.t("buy.other")}</button>
     </div>`;
   }

@@ -55,7 +55,8 @@ export class Checkout {
         this.#client.rest.postTokensPurchases({ packId }, { key }),
       );
       this.#watch(purchase);
-      page?.location.replace(purchase.checkoutUrl);
+      if (purchase.checkoutUrl) page?.location.replace(purchase.checkoutUrl);
+      else page?.close(); // it is paid, by an earlier request with this key
     } catch (error) {
       this.error = error;
       page?.close();
