@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.web.element_page import call_page, show_element, told
+from tests.web.element_page import call_page, dispatched, show_element
 
 OpenPage = Callable[..., Page]
 Person = dict[str, str]
@@ -73,7 +73,7 @@ def hold_call(page: Page, open_page: OpenPage, url: str, fan: Person, creator: P
 
     _button(creator_page, "Pause").click()
     expect(page.locator("[part=cover]")).to_contain_text(f"{name} paused the call. Nothing is charged")
-    page.wait_for_timeout(1000)  # until the server has told at which time the clock stands
+    page.wait_for_timeout(1000)  # until the server has sent the time at which the clock stopped
     spent = page.locator(".tokens").inner_text()
     time = page.locator(".time").inner_text()
     page.wait_for_timeout(4500)  # longer than a block
@@ -88,9 +88,9 @@ def hold_call(page: Page, open_page: OpenPage, url: str, fan: Person, creator: P
     expect(page.locator("[part=ended]")).to_contain_text(f"You paid {call['tokens']} tokens.")
     expect(creator_page.locator("[part=ended]")).to_contain_text(f"You earned {call['tokens']} tokens.")
     expect(page.locator("[part=receipt] tbody tr")).to_have_count(call["blocks"])
-    assert told(page, "call-ended") == [
+    assert dispatched(page, "call-ended") == [
         {"callId": call["id"], "reason": "hangup", **{k: call[k] for k in ("blocks", "tokens")}}
-        | {"activeSeconds": told(page, "call-ended")[0]["activeSeconds"]}
+        | {"activeSeconds": dispatched(page, "call-ended")[0]["activeSeconds"]}
     ]
     assert page.evaluate("document.querySelector('hm-call').session.local.stream") is None, "the camera is released"
 
@@ -130,7 +130,7 @@ def lack_tokens(page: Page, open_page: OpenPage, url: str, fan: Person, creator:
     ring = page.locator("[part=ring-button]")
     expect(ring).to_be_disabled()
     _button(page, "Buy tokens").click()
-    assert told(page, "top-up") == [{"required": 40, "balance": 12, "shortfall": 28}]
+    assert dispatched(page, "top-up") == [{"required": 40, "balance": 12, "shortfall": 28}]
     _credit(url, operator, fan, 30)
     expect(page.locator("[part=shortfall]")).to_have_count(0)
     expect(ring).to_be_enabled()
@@ -143,7 +143,7 @@ def run_low(page: Page, open_page: OpenPage, url: str, fan: Person, creator: Per
     low = page.locator("[part=low]")
     expect(low).to_contain_text("costs 4 tokens, you have 2. Without 2 more the call ends.")
     low.get_by_role("button", name="Buy tokens").click()
-    assert told(page, "top-up") == [{"required": 4, "balance": 2, "shortfall": 2}]
+    assert dispatched(page, "top-up") == [{"required": 4, "balance": 2, "shortfall": 2}]
     _credit(url, operator, fan, 4)
     expect(low).to_have_count(0)
     expect(page.locator("h2")).to_have_text(re.compile("not enough tokens"))
@@ -167,7 +167,7 @@ def end_early(page: Page, open_page: OpenPage, url: str, fan: Person, creator: P
     assert _get(url, fan, "/wallet")["balance"] == 1000
     _button(page, "Close").click()
     expect(page.locator("[part=card]")).to_be_visible()
-    assert len(told(page, "call-closed")) == 1
+    assert len(dispatched(page, "call-closed")) == 1
 
 
 def decline_and_miss(
@@ -207,7 +207,7 @@ def lose_connection(page: Page, open_page: OpenPage, url: str, fan: Person, crea
 
 
 def change_devices(page: Page, open_page: OpenPage, url: str, fan: Person, creator: Person, name: str) -> None:
-    """The fan takes the call over on a second page, and loads the first one again; both show the same figures."""
+    """The fan continues the call on a second page and reloads the first one; both show the same figures."""
     creator_page = _show_creator(open_page, url, creator)
     second = open_page()
     for each in (second, page):
@@ -221,7 +221,7 @@ def change_devices(page: Page, open_page: OpenPage, url: str, fan: Person, creat
     _show_fan(page, url, fan, creator)
     call_page(page, "openCall", _calls(url, fan)[0]["id"])
     page.locator("video[part=video]").evaluate(FRAMES)
-    assert page.locator(".tokens").inner_text() == second.locator(".tokens").inner_text()
+    expect(page.locator(".tokens")).to_have_text(second.locator(".tokens").inner_text())
     assert abs(_seconds(page) - _seconds(second)) <= 1
     for each in (page, second):
         expect(each.locator("h2")).to_have_text("The call reached its limit of tokens")

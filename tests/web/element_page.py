@@ -31,9 +31,9 @@ def call_page(page: Page, name: str, *arguments: Any) -> Any:
     return page.evaluate(script, list(arguments))
 
 
-def told(page: Page, kind: str) -> list[dict[str, Any]]:
+def dispatched(page: Page, kind: str) -> list[dict[str, Any]]:
     """Return the details of all events of a type that the element has dispatched."""
-    found: list[dict[str, Any]] = page.evaluate(f"async () => (await import('{MODULE}')).told")
+    found: list[dict[str, Any]] = page.evaluate(f"async () => (await import('{MODULE}')).dispatched")
     return [{key: value for key, value in each.items() if key != "type"} for each in found if each["type"] == kind]
 
 

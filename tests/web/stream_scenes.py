@@ -8,12 +8,12 @@ import httpx
 from playwright.sync_api import Locator, Page, expect
 
 from tests.web.call_scenes import FRAMES
-from tests.web.element_page import show_element, told
+from tests.web.element_page import dispatched, show_element
 
 OpenPage = Callable[..., Page]
 Person = dict[str, str]
 
-TELL_ACCESS = """() => {
+DISPATCH_ACCESS = """() => {
   const dialog = Object.assign(document.createElement("p"), { slot: "ticket" });
   document.querySelector("hm-stream").append(dialog);
   dialog.dispatchEvent(new CustomEvent("access", { bubbles: true, composed: true }));
@@ -53,7 +53,7 @@ def watch_for_free(page: Page, open_page: OpenPage, url: str, fan: Person, owner
     owner_page = _go_live(open_page, url, owner, stream)
     _button(page, "Watch").evaluate("(button) => { button.click(); button.click(); }")
     page.locator("video[part=video]").evaluate(FRAMES)
-    assert len(told(page, "joined")) == 1, "a double tap joins once"
+    assert len(dispatched(page, "joined")) == 1, "a double tap joins once"
     assert page.locator("[part=meter]").count() == 0, "nothing is charged"
     for each in (page, owner_page):
         expect(each.locator("[part=viewers]")).to_have_text("1 watching")
@@ -81,7 +81,7 @@ def watch_for_free(page: Page, open_page: OpenPage, url: str, fan: Person, owner
     owner_page.get_by_role("dialog").get_by_role("button", name="End the stream").click()
     for each in (page, owner_page):
         expect(each.locator("[part=outcome]")).to_have_text("The stream is over.")
-    assert told(page, "stream-ended") == [{"streamId": stream}]
+    assert dispatched(page, "stream-ended") == [{"streamId": stream}]
     assert _ask("GET", url, fan, f"/streams/{stream}")["stream"]["status"] == "ended"
 
 
@@ -116,11 +116,11 @@ def pay_by_the_block(
     low = page.locator("[part=low]")
     expect(low).to_contain_text("costs 4 tokens, you have 2")
     low.get_by_role("button", name="Buy tokens").click()
-    assert told(page, "top-up") == [{"required": 4, "balance": 2, "shortfall": 2}]
+    assert dispatched(page, "top-up") == [{"required": 4, "balance": 2, "shortfall": 2}]
     expect(page.locator("[part=outcome]")).to_have_text("You had not enough tokens for the next block.")
     expect(page.locator("[part=shortfall]")).to_contain_text("costs 4 tokens, you have 2: 2 more are needed")
     assert [block["blockNo"] for block in billing()["blocks"]] == [1, 2, 3]
-    assert told(page, "left")[-1]["reason"] == "insufficient_funds"
+    assert dispatched(page, "left")[-1]["reason"] == "insufficient_funds"
     _ask("POST", url, operator, "/admin/credits", userId=fan["user_id"], tokens=4, reason="a test")
     expect(page.locator("[part=shortfall]")).to_have_count(0)
 
@@ -152,14 +152,14 @@ def need_a_ticket(page: Page, open_page: OpenPage, url: str, fan: Person, owner:
     _show(owner_page, url, owner, stream, {"player": "a player of the page"})
     _button(owner_page, "Go live").click()
     expect(owner_page.get_by_text("a player of the page")).to_be_visible()
-    assert owner_page.locator("[part=screen]").is_hidden(), "the player takes the place of the direct video"
+    assert owner_page.locator("[part=screen]").is_hidden(), "the player replaces the direct video"
     assert owner_page.evaluate("document.querySelector('hm-stream').session.local.stream") is None
 
     _show(page, url, fan, stream)
     _button(page, "Get a ticket for 150 tokens").click()
-    assert told(page, "ticket") == [{"streamId": stream, "ticketPriceTokens": 150}]
+    assert dispatched(page, "ticket") == [{"streamId": stream, "ticketPriceTokens": 150}]
     _ask("POST", url, fan, f"/streams/{stream}/tickets")
-    page.evaluate(TELL_ACCESS)
+    page.evaluate(DISPATCH_ACCESS)
     _button(page, "Watch").click()
     expect(page.locator("[part=viewers]")).to_have_text("1 watching")
     page.evaluate("document.querySelector('hm-stream').remove()")

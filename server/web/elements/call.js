@@ -1,6 +1,8 @@
-// <hm-call>: rings the creator of the attribute `creator` (at most `max-tokens` are spent), or takes the SDK's call of
-// the property `call`. Slots: `tip` beside the controls, and `top-up` wherever tokens are missing. Events: `call-started`,
-// `call-ended`, `call-closed`, and `top-up` with `required`, `balance` and `shortfall`.
+// <hm-call>: rings the creator of the attribute `creator`, for at most `max-tokens`, or takes the SDK's call of the
+// property `call`.
+//
+// Slots: `tip` is beside the controls; `top-up` is shown where tokens are missing.
+// Events: `call-started`, `call-ended`, `call-closed`, and `top-up` with `required`, `balance` and `shortfall`.
 //
 // An element that leaves its page ends its call: nobody pays for a call that cannot be seen.
 
@@ -19,7 +21,7 @@ import { Playback, videoStyles } from "./playback.js";
 import { noticeStyles } from "./refusal.js";
 
 const STALE = ["RATE_CHANGED", "CREATOR_BUSY", "CREATOR_UNAVAILABLE"]; // the card shows something else
-const MOVE_MS = 1000; // within which an element may be put elsewhere in the page
+const MOVE_MS = 1000; // within which an element may be moved within the page
 
 export class HmCall extends HalfminuteElement {
   static properties = {
@@ -53,11 +55,12 @@ export class HmCall extends HalfminuteElement {
   session = new CallSession(this);
   banner = new ConnectionBanner(this);
   playback = new Playback(this);
-  focus = new FocusKeeper(this);
+  focusKeeper = new FocusKeeper(this);
 
   constructor() {
     super();
     this.error = null;
+    this.blockSeconds = 30; // until the server has named it
   }
 
   /** What the element shows: idle, incoming, outgoing, elsewhere (on another device), joining, live or ended. */
@@ -146,7 +149,7 @@ export class HmCall extends HalfminuteElement {
   resume = () => this.#act("resume", () => this.call.resume());
   end = () => this.#act("end", () => this.call.end());
 
-  /** Puts an ended call away. */
+  /** Drops a call that is over, and shows the card of its creator again. */
   close = () => {
     this.tell("call-closed", { callId: this.call.id });
     this.call = undefined;

@@ -10,7 +10,8 @@ export function endedView(element) {
   return html`<section class="card" part="ended">
     <h2 data-focus tabindex="-1" role="status">${reasonText(element)}</h2>
     <p class="tabular">
-      ${sumText(element)}${activeSeconds ? ` ${element.t("call.lasted", { time: clock(Math.floor(activeSeconds)) })}` : ""}
+      ${sumText(element)}
+      ${activeSeconds ? element.t("call.lasted", { time: clock(Math.floor(activeSeconds)) }) : nothing}
     </p>
     ${refusalView(element, session.receiptError, () => session.readReceipt())}
     ${call.ended.blocks > 0 && !session.receiptError ? blocksView(element) : nothing} ${wayOnView(element)}

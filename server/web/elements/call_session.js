@@ -30,15 +30,23 @@ export class CallSession {
   }
 
   get blockSeconds() {
-    return this.#call?.room?.info?.blockSeconds ?? 30;
+    return this.#call?.room?.info?.blockSeconds ?? this.#host.blockSeconds;
   }
 
+  // After a page was loaded again, the SDK knows the single blocks a moment later than their sums.
+
   get tokens() {
-    return this.#call.blocks.reduce((sum, { tokens }) => sum + tokens, 0);
+    const charged = this.#call.blocks.reduce((sum, { tokens }) => sum + tokens, 0);
+    return Math.max(charged, this.#call.room?.info?.tokens ?? 0);
   }
 
   get blocks() {
-    return this.#call.blocks.at(-1)?.blockNo ?? 0;
+    return Math.max(this.#call.blocks.at(-1)?.blockNo ?? 0, this.#call.room?.info?.blocks ?? 0);
+  }
+
+  /** The time that is paid for: without a connection, nobody knows here whether the clock runs on. */
+  get seconds() {
+    return Math.min(this.clock.read(), this.blocks * this.blockSeconds);
   }
 
   /** Follows a call from now on, instead of the last one. */
@@ -133,7 +141,7 @@ export class CallSession {
     try {
       this.#media = this.#client.media(this.#call);
     } catch {
-      this.hasNoMedia = true; // the browser has no WebRTC, which the element says
+      this.hasNoMedia = true; // the browser has no WebRTC, which the element shows
       return undefined;
     }
     this.#media.on("remote", ({ memberId, stream }) => this.#show(memberId, stream));
@@ -154,7 +162,7 @@ export class CallSession {
 }
 
 // Resolves with the first track of the creator, or after OFFER_MS if the creator sends none. The fan sends only then, so
-// that both sides do not offer at once: Chromium gathers no candidates for an answer after an offer that was withdrawn.
+// that the two sides do not offer at once: Chromium gathers no candidates for an answer that replaces its own offer.
 function firstTrack(media) {
   return new Promise((resolve) => {
     media.on("remote", resolve);

@@ -106,7 +106,7 @@ function holdText(element) {
 function callMeterView(element) {
   const { session, call } = element;
   return meterView(element, {
-    seconds: session.clock.read(),
+    seconds: session.seconds,
     blocks: session.blocks,
     blockSeconds: session.blockSeconds,
     tokens: session.tokens,

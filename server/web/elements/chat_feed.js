@@ -6,7 +6,7 @@ import { nameOf } from "./person.js";
 
 const LINES_MAX = 200;
 const TEXT_MAX = 500; // as the server allows
-const NEAR_PX = 40; // from the end, where the newest line is followed
+const NEAR_PX = 40; // from the end, within which the newest message is scrolled into view
 
 export class ChatFeed {
   #host;
@@ -47,7 +47,7 @@ export class ChatFeed {
   }
 }
 
-/** `choose` is called with the person of a line that its owner may moderate, if there is one. */
+/** `choose` is called with the author of a message or tip, if the reader may moderate. */
 export function feedView(element, { lines }, choose) {
   const empty = html`<p class="quiet-text">${element.t("chat.empty")}</p>`;
   return html`<div class="feed" part="chat" role="log" tabindex="0" aria-label=${element.t("chat.label")}>

@@ -1,4 +1,4 @@
-// Says that the connection is lost, until it is back; the clocks of calls and streams are the server's meanwhile.
+// A banner while the connection is lost. The clocks of calls and streams run on the server meanwhile.
 
 import { html, nothing } from "./element.js";
 
@@ -34,13 +34,17 @@ export class ConnectionBanner {
     const text = isOver ? this.#host.t("connection.closed") : this.#host.t("connection.lost");
     return html`<div class="notice warn" part="connection" role="status">
       <p>${text}</p>
-      ${name === "connecting" ? nothing : html`<button class="quiet" @click=${this.#reconnect}>${this.#host.t("connection.now")}</button>`}
+      ${name === "connecting" ? nothing : this.#buttonView()}
     </div>`;
+  }
+
+  #buttonView() {
+    return html`<button class="quiet" @click=${this.#reconnect}>${this.#host.t("connection.now")}</button>`;
   }
 
   #reconnect = () => {
     if (this.#client.state.name === "closed")
-      this.#client.connect().catch(() => {}); // the banner stays
+      this.#client.connect().catch(() => {}); // the banner remains
     else this.#client.wake();
   };
 }

@@ -1,4 +1,4 @@
-// Buttons in a row, those of the own camera and microphone, and what is said about both.
+// Controls that calls and streams share: camera and microphone, notices about them, and the warning of a low balance.
 
 import { css, html, nothing } from "./element.js";
 

@@ -30,7 +30,7 @@ export class LocalMedia {
     return this.#tracks(kind).some((track) => track.enabled);
   }
 
-  /** Mutes or unmutes the tracks of a kind; the connection stays as it is. */
+  /** Mutes or unmutes the tracks of a kind; the connection is not touched. */
   toggle(kind) {
     const isOn = this.isOn(kind);
     for (const track of this.#tracks(kind)) track.enabled = !isOn;

@@ -10,7 +10,7 @@ export class Moderation {
   subject = null; // a person, or "end"
   error = null;
   busy = false;
-  done = ""; // a text for those who cannot see that the line is gone
+  done = ""; // the outcome of the last action, for screen readers
 
   constructor(host) {
     this.#host = host;

@@ -49,8 +49,8 @@ export class Playback {
 }
 
 /**
- * A video of the other side, or of this one, which is muted and shown as in a mirror. `resized` handles the event of the
- * first picture. An object is set at each update unless it is `live`, and a video would start anew.
+ * A video of the other side, or of this one, which is muted and mirrored. `resized` handles the event of the first
+ * picture. Without `live`, Lit would set the stream at each update, and the video would start anew.
  */
 export function videoView(stream, label, { isOwn = false, resized = null } = {}) {
   return html`<video

@@ -1,6 +1,8 @@
-// <hm-stream>: the stream of the attribute `stream`, for its viewers and its owner. Slots: `player` in place of the direct
-// video, `tip` beside the controls, `ticket` where a ticket is needed (its event `access` is heard), and `top-up` wherever
-// tokens are missing. Events: `joined`, `left`, `stream-ended`, `ticket`, and `top-up` with the figures.
+// <hm-stream>: the stream of the attribute `stream`, for its viewers and its owner.
+//
+// Slots: `player` replaces the direct video; `tip` is beside the controls; `ticket` is shown where a ticket is needed,
+// and its event `access` lets the element read the access anew; `top-up` is shown where tokens are missing.
+// Events: `joined`, `left`, `stream-ended`, `ticket`, and `top-up` with `required`, `balance` and `shortfall`.
 //
 // Nobody pays before choosing to watch. An element that leaves its page leaves the room, so that nobody pays unseen.
 
@@ -19,7 +21,7 @@ import { streamCardView } from "./stream_card.js";
 import { StreamSession } from "./stream_session.js";
 import { streamStyles, watchingView } from "./stream_views.js";
 
-const MOVE_MS = 1000; // within which an element may be put elsewhere in the page
+const MOVE_MS = 1000; // within which an element may be moved within the page
 const LOOK_MS = 10_000; // between two looks at a stream that has not begun
 
 export class HmStream extends HalfminuteElement {
@@ -28,8 +30,9 @@ export class HmStream extends HalfminuteElement {
     info: { state: true },
     access: { state: true },
     balance: { state: true },
+    picture: { state: true },
     error: { state: true },
-    outcome: { state: true }, // why the last stay in the room is over
+    outcome: { state: true }, // why the last membership ended
   };
 
   static styles = [
@@ -56,7 +59,7 @@ export class HmStream extends HalfminuteElement {
   session = new StreamSession(this);
   banner = new ConnectionBanner(this);
   playback = new Playback(this);
-  focus = new FocusKeeper(this);
+  focusKeeper = new FocusKeeper(this);
   moderation = new Moderation(this);
 
   constructor() {
@@ -124,6 +127,7 @@ export class HmStream extends HalfminuteElement {
       ];
       const [{ stream: info }, access, { balance }] = await Promise.all(reads);
       if (streamId === this.stream) Object.assign(this, { info, access, balance });
+      this.#loadPicture(info.creator);
     } catch (error) {
       this.error = error;
     }
@@ -152,7 +156,7 @@ export class HmStream extends HalfminuteElement {
     });
 
   /** Resolves to whether the text was sent. */
-  say = (text) => this.#act("chat", () => this.#room.chat(text));
+  chat = (text) => this.#act("chat", () => this.#room.chat(text));
 
   mute(userId) {
     return this.#room.mute(userId);
@@ -211,9 +215,15 @@ export class HmStream extends HalfminuteElement {
     this.load();
   }
 
+  async #loadPicture({ userId }) {
+    if (this.picture !== undefined) return;
+    const card = await this.#client.rest.getCreatorsUserId({ userId }).catch(() => ({})); // a letter does as well
+    this.picture = card.pictureUrl ?? "";
+  }
+
   #change() {
     this.#room?.leave().catch(() => {});
-    Object.assign(this, { info: undefined, access: undefined, outcome: null });
+    Object.assign(this, { info: undefined, access: undefined, picture: undefined, outcome: null });
     this.load();
   }
 

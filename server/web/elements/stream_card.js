@@ -13,7 +13,7 @@ export function streamCardView(element) {
   const name = nameOf(element, info.creator);
   return html`<section class="card" part="card">
     <header>
-      ${portraitView(name)}
+      ${portraitView(name, element.picture)}
       <div>
         <h2 data-focus tabindex="-1">${info.title}</h2>
         <p class="quiet-text">${name}, ${stateText(element)}</p>

@@ -60,7 +60,7 @@ export class StreamSession {
     this.startMedia();
   }
 
-  /** Stops following; the membership stays as it is. */
+  /** Stops following; the membership is kept. */
   release() {
     for (const off of this.#offs) off();
     this.#offs = [];
@@ -121,7 +121,7 @@ export class StreamSession {
     try {
       this.#media = this.#client.media(this.room);
     } catch {
-      this.hasNoMedia = true; // the browser has no WebRTC, which the element says
+      this.hasNoMedia = true; // the browser has no WebRTC, which the element shows
       return undefined;
     }
     this.#media.on("remote", ({ memberId, stream, track }) => {

@@ -26,13 +26,13 @@ export function watchingView(element) {
     </div>
     <div class="side">
       ${feedView(element, element.feed, isOwner ? moderation.choose : null)} ${refusalView(element, error, null)}
-      ${formView(element, element.say, element.busy.has("chat"))}
+      ${formView(element, element.chat, element.busy.has("chat"))}
     </div>
     ${isOwner ? moderationView(element, moderation) : nothing}
   </section>`;
 }
 
-// Another player of the page takes the place of the direct video.
+// Another player of the page replaces the direct video.
 function screenView(element) {
   const { session, playback } = element;
   const name = nameOf(element, element.info.creator);
@@ -53,7 +53,7 @@ function coverView(element, name) {
   const { session } = element;
   if (session.hasPicture && session.ownerIsHere) return nothing;
   return html`<div class="cover" part="cover">
-    ${portraitView(name)}
+    ${portraitView(name, element.picture)}
     <p role="status">${coverText(element, name)}</p>
   </div>`;
 }
@@ -127,7 +127,7 @@ function ownerView(element) {
 
 function viewersView(element) {
   const { session, feed, moderation } = element;
-  const people = session.viewerIds.map((userId) => ({ userId, displayName: feed.names.get(userId) ?? "" }));
+  const persons = session.viewerIds.map((userId) => ({ userId, displayName: feed.names.get(userId) ?? "" }));
   const person = (each) => {
     const name = each.displayName || element.t("stream.quiet-viewer", { id: each.userId.slice(-4) });
     return html`<li>
@@ -142,11 +142,11 @@ function viewersView(element) {
     </li>`;
   };
   return html`<details part="viewer-list">
-    <summary>${element.t("stream.viewer-list", { count: people.length })}</summary>
+    <summary>${element.t("stream.viewer-list", { count: persons.length })}</summary>
     ${
-      people.length
+      persons.length
         ? html`<ul>
-            ${people.map(person)}
+            ${persons.map(person)}
           </ul>`
         : html`<p class="quiet-text">${element.t("stream.nobody")}</p>`
     }

@@ -31,7 +31,7 @@ export class ViewingMeter {
     return Math.min(this.clock.read(), this.blocks * blockSeconds);
   }
 
-  /** How long the balance lasts, in seconds of watching; null until the server has said so. */
+  /** How long the balance lasts, in seconds of watching; null until the server has sent it. */
   get left() {
     return this.#left === null ? null : Math.max(0, this.#left - (this.clock.read() - this.#leftAt));
   }
@@ -41,7 +41,7 @@ export class ViewingMeter {
     this.#timer ??= setTimeout(() => this.#read(), READ_MS);
   }
 
-  /** Looks again where the clock may have stopped: no event tells a viewer that the owner is silent. */
+  /** Looks again where the clock may have stopped: viewers receive no event when the owner is silent. */
   tick(blockSeconds) {
     const isPast = this.blocks > 0 && this.clock.read() >= this.blocks * blockSeconds;
     if ((isPast || this.isStopped) && performance.now() - this.#readAt > LOOK_MS) this.readSoon();

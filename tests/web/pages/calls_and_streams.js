@@ -1,4 +1,4 @@
-// A page with one element of one person: `begin` adds it, and `told` lists the events that it dispatches.
+// A page with one element of one person: `begin` adds it, and `dispatched` lists the events that it dispatches.
 
 import "/elements/calls_and_streams.js";
 import { useClient } from "/elements/client.js";
@@ -6,7 +6,7 @@ import { Halfminute } from "/sdk/halfminute.js";
 
 const TYPES = ["call-started", "call-ended", "call-closed", "top-up", "joined", "left", "stream-ended", "ticket"];
 
-export const told = [];
+export const dispatched = [];
 export const sockets = [];
 export let hm;
 
@@ -20,7 +20,7 @@ class Recorded extends WebSocket {
   }
 }
 
-for (const type of TYPES) document.addEventListener(type, ({ detail }) => told.push({ type, ...detail }));
+for (const type of TYPES) document.addEventListener(type, ({ detail }) => dispatched.push({ type, ...detail }));
 
 export async function begin(token, tag, attributes, slotted) {
   hm = new Halfminute({ getToken: () => isWhole.then(() => token), webSocket: Recorded });
