@@ -8,7 +8,7 @@
 
 import { creatorView } from "./call_card.js";
 import { endedView, receiptStyles } from "./call_receipt.js";
-import { CallSession } from "./call_session.js";
+import { CallSession, OUTCOMES } from "./call_session.js";
 import { elsewhereView, incomingView, liveStyles, liveView, outgoingView } from "./call_views.js";
 import { cardStyles } from "./card.js";
 import { ConnectionBanner } from "./connection_banner.js";
@@ -172,7 +172,7 @@ export class HmCall extends HalfminuteElement {
   took({ type }) {
     const { id: callId, ended } = this.call;
     if (type === "call:started") this.tell("call-started", { callId });
-    if (this.phase === "ended" && ended.reason && type !== "wallet:changed" && type !== "closed") {
+    if (OUTCOMES.includes(type)) {
       this.error = null;
       this.tell("call-ended", { callId, ...ended });
     }

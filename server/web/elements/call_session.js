@@ -5,7 +5,7 @@ import { LocalMedia } from "./local_media.js";
 
 const TICK_MS = 250;
 const OFFER_MS = 2000;
-const OUTCOMES = ["call:ended", "call:declined", "call:missed", "call:cancelled"];
+export const OUTCOMES = ["call:ended", "call:declined", "call:missed", "call:cancelled"];
 
 export class CallSession {
   #host;

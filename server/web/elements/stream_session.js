@@ -41,7 +41,7 @@ export class StreamSession {
     return Math.max(0, count - members.filter(({ userId }) => userId === info.creator.userId).length);
   }
 
-  /** Users who watch, as far as the server lists them, with whether one of their clocks runs. */
+  /** Users who watch, as far as the server lists them. */
   get viewerIds() {
     const { members, info } = this.room;
     return [...new Set(members.map(({ userId }) => userId))].filter((userId) => userId !== info.creator.userId);
