@@ -40,6 +40,10 @@ def earn_and_give_back(page: Page, url: str, token: str, fan: str, operator: str
     expect(studio.get_by_text("In 30 days: 20 tokens. Blocks: 1, refunded tokens: 0.")).to_be_visible()
     expect(studio.get_by_role("img", name="In 30 days: 20 tokens")).to_be_visible()
     assert painted(page) > 100, "today's bar"
+    box = studio.locator("hm-day-chart .u-over").bounding_box()
+    assert box is not None
+    studio.locator("hm-day-chart .u-over").hover(position={"x": box["width"] - 8, "y": 20})
+    expect(studio.locator("hm-day-chart p")).to_contain_text(": 20 tokens")
     studio.get_by_text("The days as a table").click()
     expect(today(studio)).to_have_text(["1", "0", "20"])
     expect(source(studio, "Calls and streams")).to_have_text(["20", "0", "20"])

@@ -47,12 +47,16 @@ def streams_status(page: Page, secret: str) -> int:
 def see_the_givers(page: Page, url: str, token: str) -> None:
     studio = open_studio_of(page, url, token, "earnings")
     rows = studio.locator("hm-studio-givers tbody tr")
-    expect(rows).to_have_count(2)
+    expect(rows).to_have_count(10)
     expect(rows.nth(0)).to_contain_text("Nora")
     expect(rows.nth(0).locator("td")).to_have_text(["2", "90"])
     expect(rows.nth(1).locator("td")).to_have_text(["1", "60"])
-    studio.get_by_role("group", name="Period").last.get_by_role("button", name="30 days").click()
-    expect(rows).to_have_count(2)
+    studio.get_by_role("button", name="Show all 11").click()
+    expect(rows).to_have_count(11)
+    recent = studio.locator("hm-studio-givers").get_by_role("button", name="30 days")
+    recent.click()
+    expect(recent).to_have_attribute("aria-pressed", "true")
+    expect(rows).to_have_count(11)
 
 
 def cash_out(page: Page, url: str, token: str) -> None:

@@ -83,3 +83,24 @@ def become_a_creator(page: Page, url: str, token: str) -> None:
     studio.get_by_role("button", name="Become a creator").click()
     expect(studio.get_by_role("switch", name="Accept calls")).to_be_checked()
     expect(page.get_by_role("link", name="Studio")).to_be_visible()
+
+
+def recover_from_a_failure(page: Page, url: str, token: str) -> None:
+    """Each section shows why it cannot be read, and reads again."""
+    patterns = ("**/api/creators/0*", "**/api/streams?creatorId*", "**/api/billing/stats*", "**/api/overlay-tokens*")
+    for section, pattern in zip(("profile", "streams", "earnings", "overlays"), patterns, strict=True):
+        page.route(pattern, lambda route: route.fulfill(status=418, content_type="application/json", body="{}"))
+        studio = open_studio_of(page, url, token, section)
+        expect(studio.get_by_role("alert")).to_have_count(1)
+        page.unroute(pattern)
+        studio.get_by_role("button", name="Try again").click()
+        expect(studio.get_by_role("alert")).to_have_count(0)
+
+
+def fit_a_phone(page: Page, url: str, token: str) -> None:
+    """No section is wider than a phone, and the link of the present one is in sight."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    for section, name in (("profile", "Profile and rate"), ("earnings", "Earnings"), ("overlays", "Overlays")):
+        studio = open_studio_of(page, url, token, section)
+        expect(studio.get_by_role("link", name=name)).to_be_in_viewport(ratio=0.9)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

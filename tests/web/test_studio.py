@@ -103,7 +103,8 @@ def test_an_overlay_link_is_made_once_shown_once_and_revoked(demo: Demo) -> None
 
 def test_top_givers_are_ordered_by_tokens(demo: Demo) -> None:
     creator, nora, olga = demo.creator("Ava"), demo.person(200, "Nora"), demo.person(200, "Olga")
-    for giver, tokens in ((olga, 60), (nora, 45), (nora, 45)):
+    others = [(demo.person(10), 5) for _ in range(9)]
+    for giver, tokens in ((olga, 60), (nora, 45), (nora, 45), *others):
         demo.tip(giver, creator, tokens)
     play(studio_overlay_scenes.see_the_givers, url=f"{demo.url}/", token=creator.token)
 
@@ -114,3 +115,11 @@ def test_a_creator_cashes_out_in_the_studio(demo: Demo) -> None:
     demo.tip(fan, creator, 2000)
     play(studio_overlay_scenes.cash_out, url=f"{demo.url}/", token=creator.token)
     assert [each["tokens"] for each in demo.read("/payouts", creator)["items"]] == [1000]
+
+
+def test_a_failed_read_is_shown_and_tried_again(demo: Demo) -> None:
+    play(studio_scenes.recover_from_a_failure, url=f"{demo.url}/", token=demo.creator("Ava").token)
+
+
+def test_the_studio_fits_a_phone(demo: Demo) -> None:
+    play(studio_scenes.fit_a_phone, url=f"{demo.url}/", token=demo.creator("Ava").token)

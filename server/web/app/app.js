@@ -72,10 +72,21 @@ export class App extends HalfminuteElement {
         margin-inline-start: auto;
       }
       @media (max-width: 30rem) {
-        nav .studio ~ .user {
-          visibility: hidden;
-          width: 0;
-          margin-inline: auto -1rem;
+        nav:has(.studio) {
+          gap: 0 0.625rem;
+          font-size: 0.9375rem;
+        }
+        nav:has(.studio) button {
+          margin-inline-start: auto;
+          padding: 0 0.75rem;
+        }
+        nav:has(.studio) .user {
+          position: absolute;
+          width: 1px;
+          height: 1px;
+          overflow: hidden;
+          clip-path: inset(50%);
+          white-space: nowrap;
         }
       }
       .offline {

@@ -68,6 +68,12 @@ export class Studio extends MoneyElement {
     this.#read();
   }
 
+  // On a phone the link of the present section may be out of sight.
+  updated(changed) {
+    if (!changed.has("section") && !changed.has("card")) return;
+    this.renderRoot.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }
+
   render() {
     return html`<main @creator-saved=${({ detail }) => (this.card = detail)}>
       <h1>${this.t("studio.title")}</h1>

@@ -13,6 +13,11 @@ export class StudioLive extends MoneyElement {
     ...MoneyElement.styles,
     css`
       .notice {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0 1rem;
+        align-items: center;
+        justify-content: space-between;
         margin-block-end: 1rem;
         border-inline-start-color: var(--hm-bad, #b3261e);
         overflow-wrap: anywhere;
