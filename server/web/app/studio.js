@@ -28,6 +28,7 @@ export class Studio extends MoneyElement {
   static properties = {
     section: {},
     card: { state: true }, // of the creator; null for a user who is none, undefined until it is known
+    name: { state: true }, // of the user
     error: { state: true },
   };
   static styles = [
@@ -91,7 +92,7 @@ export class Studio extends MoneyElement {
 
   #welcome() {
     return html`<p class="quiet-text">${this.t("studio.welcome")}</p>
-      <hm-studio-profile .name=${this.account.user?.displayName} .card=${null}></hm-studio-profile>`;
+      <hm-studio-profile .name=${this.name} .card=${null}></hm-studio-profile>`;
   }
 
   #live() {
@@ -140,6 +141,7 @@ export class Studio extends MoneyElement {
     this.error = undefined;
     try {
       const { user } = await this.api.getMe();
+      this.name = user.displayName;
       this.card = user.isCreator ? await this.api.getCreatorsUserId({ userId: user.userId }) : null;
     } catch (error) {
       this.error = error;

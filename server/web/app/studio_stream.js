@@ -4,7 +4,7 @@
 // attempt.
 
 import { MoneyElement, css, html, nothing } from "../elements/money_element.js";
-import { moment } from "../elements/words.js";
+import { clock, moment } from "../elements/words.js";
 import "./studio_stream_earnings.js";
 import { studioStyles } from "./studio_styles.js";
 
@@ -88,8 +88,8 @@ export class StudioStream extends MoneyElement {
   #rules() {
     if (!this.timings) return nothing;
     const { ticketReleaseSeconds, streamDropLimitSeconds } = this.timings;
-    const away = this.t("studio.stream.away", { minutes: streamDropLimitSeconds / 60 });
-    const tickets = this.t("studio.stream.tickets", { minutes: ticketReleaseSeconds / 60 });
+    const away = this.t("studio.stream.away", { minutes: clock(streamDropLimitSeconds) });
+    const tickets = this.t("studio.stream.tickets", { minutes: clock(ticketReleaseSeconds) });
     return html`<p class="small">${away} ${this.stream.ticketPriceTokens ? tickets : nothing}</p>`;
   }
 

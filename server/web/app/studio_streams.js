@@ -26,6 +26,7 @@ export class StudioStreams extends MoneyElement {
   ];
 
   #timer;
+  #isStale = false; // something changed while the list was being read
   #list = new PagedList(
     this,
     ({ id }) => id,
@@ -42,6 +43,10 @@ export class StudioStreams extends MoneyElement {
   disconnectedCallback() {
     super.disconnectedCallback();
     clearInterval(this.#timer);
+  }
+
+  updated() {
+    if (this.#isStale && !this.#list.isBusy) this.#refresh();
   }
 
   render() {
@@ -68,7 +73,8 @@ export class StudioStreams extends MoneyElement {
   }
 
   #refresh() {
-    if (!this.#list.isBusy) this.#list.refresh();
+    this.#isStale = this.#list.isBusy;
+    if (!this.#isStale) this.#list.refresh();
   }
 
   async #readTimings() {
