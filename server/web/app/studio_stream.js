@@ -68,11 +68,11 @@ export class StudioStream extends MoneyElement {
   #facts() {
     const { ticketPriceTokens: ticket, rateTokensPerMin: rate, status, viewers } = this.stream;
     const prices = [
-      ticket ? this.t("stream.ticket", { tokens: ticket }) : "",
-      rate ? this.t("creator.rate", { tokens: rate }) : "",
+      ticket ? this.t("home.stream.ticket", { tokens: ticket }) : "",
+      rate ? this.t("card.rate", { tokens: rate }) : "",
     ].filter(Boolean);
     const watching = status === "live" ? [this.t("studio.stream.viewers", { count: viewers })] : [];
-    return [...watching, prices.join(" + ") || this.t("stream.free"), this.#when()];
+    return [...watching, prices.join(" + ") || this.t("home.stream.free"), this.#when()];
   }
 
   #when() {
