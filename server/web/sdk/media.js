@@ -186,7 +186,8 @@ class Peer {
   async #handle({ description, offer, candidate, restart }) {
     const { connection } = this;
     if (restart) this.restart();
-    if (candidate && !this.#isIgnoring) await connection.addIceCandidate(candidate);
+    // Without a description it belongs to an offer that was lost, of which a restart makes another.
+    if (candidate && !this.#isIgnoring && connection.remoteDescription) await connection.addIceCandidate(candidate);
     if (!description) return;
     const isOffer = description.type === "offer";
     const collides = connection.signalingState !== "stable";
