@@ -9,6 +9,8 @@ from tests.web import call_scenes
 from tests.web.browser import play
 from tests.web.demo_server import DemoServer
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "4", "HALFMINUTE_CALLS_RING_SECONDS": "12"}
 
 

@@ -10,6 +10,8 @@ from tests.web import stream_scenes
 from tests.web.browser import play
 from tests.web.demo_server import DemoServer
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "4"}
 
 

@@ -10,6 +10,8 @@ from tests.web import ticket_dialog_scenes
 from tests.web.browser import play
 from tests.web.demo import Demo, Person
 
+pytestmark = pytest.mark.long
+
 TICKET = {"type": "private", "ticketPriceTokens": 150}
 
 

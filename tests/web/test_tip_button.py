@@ -9,6 +9,8 @@ from tests.web import tip_button_scenes
 from tests.web.browser import play
 from tests.web.demo import Demo, Person
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:

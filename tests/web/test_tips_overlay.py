@@ -9,6 +9,8 @@ from tests.web import tips_overlay_scenes
 from tests.web.browser import play
 from tests.web.demo import Demo, Person
 
+pytestmark = pytest.mark.long
+
 CRUSH = 14  # givers at once
 
 

@@ -8,6 +8,8 @@ from tests.web import wallet_scenes
 from tests.web.browser import play
 from tests.web.demo import Demo
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
