@@ -9,6 +9,8 @@ from tests.support.processes import ServerProcess
 from tests.web import app_scenes
 from tests.web.browser import play
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

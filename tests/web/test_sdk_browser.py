@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from tests.server.peers.absent import leave_out
@@ -14,6 +15,8 @@ from tests.support.clients import token_of
 from tests.support.lifeline import tied
 from tests.support.servers import add_creator, add_fan, running_server, with_section
 from tests.web.sdk_page import ORIGIN
+
+pytestmark = pytest.mark.long
 
 PROGRAM = Path(__file__).with_name("sdk_page.py")
 SECONDS_MAX = 120

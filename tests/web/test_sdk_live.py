@@ -22,6 +22,8 @@ from tests.support.processes import ServerProcess, run_command
 from tests.support.servers import add_creator, add_fan, online
 from tests.web.node import SDK, require_node, run_node
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(__file__).parent / "sdk" / "live.mjs"
 SECONDS_MAX = 120
 FAN_TOKENS = 100

@@ -41,11 +41,12 @@ async def test_bytes_that_are_no_http_are_refused(context: Context, web: AsyncCl
     assert (await web.get("/healthz")).status_code == 200
 
 
-async def test_a_target_without_a_path_is_not_found(context: Context) -> None:
-    for target in (b"?x", b"*"):
+async def test_a_target_without_a_path_is_the_client_or_not_found(context: Context) -> None:
+    """An empty path is `/` (RFC 9110 §4.2.3)."""
+    for target, status in ((b"?x", b"200"), (b"*", b"404")):
         answer = await exchange(context, b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 404")
-        assert b'"error":"NOT_FOUND"' in answer
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert (b'"error":"NOT_FOUND"' in answer) is (status == b"404")
 
 
 async def test_a_websocket_is_refused_on_this_port(context: Context) -> None:

@@ -12,7 +12,7 @@ from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 
 # Sums and proofs without users' data, and the record itself.
-UNRECORDED = {"/api/admin/audit", "/api/admin/overview", "/api/admin/reads"}
+UNRECORDED = {"/api/admin/audit", "/api/admin/figures", "/api/admin/overview", "/api/admin/reads"}
 READS = [
     route.path
     for route in ROUTES
