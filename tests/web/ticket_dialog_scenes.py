@@ -1,4 +1,4 @@
-"""Scenes of <hm-ticket-dialog>: each state of a stream and its visitor's access, and the purchase."""
+"""Scenes of <hm-ticket-dialog>: each state of a stream and its viewer's access, and the purchase."""
 
 from playwright.sync_api import Locator, Page, Route, expect
 

@@ -1,4 +1,4 @@
-"""The users of the demo, with a token each: only with `serve --demo` on a loopback address."""
+"""The users of the demo with a token each: only with `serve --demo` on a loopback address."""
 
 import time
 from typing import Annotated
@@ -23,7 +23,7 @@ routes = Routes("")
 
 
 class DemoUserCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A user of the demo whom a visitor can be."""
+    """A user of the demo, with a token of theirs."""
 
     user_id: Annotated[UserId, Meta(description="The id of the user.")]
     display_name: Annotated[str, Meta(description="The name of the user.", examples=["Finn"])]

@@ -6,7 +6,7 @@ const field = make("input", { type: "password", autocomplete: "off", spellcheck:
 
 export const token = () => field.value.trim();
 
-/** Shows the field for the token and, on a server with demo users, a choice of theirs. */
+/** Shows the field for the token and, on a server with demo users, a choice of them. */
 export async function showCaller(place) {
   place.append(
     make("h2", {}, "Try it"),

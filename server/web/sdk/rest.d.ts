@@ -197,7 +197,7 @@ export interface PrivateEvents {
 /** One page of a list, newest first; `total` counts to 10,000. */ export type DebtPage = { items: Array<Debt>; limit: number; offset: number; total: number; totalCapped: boolean };
 /** The state of an advance that a creator owes. */ export type DebtStatus = "open" | "repaid" | "written_off";
 /** What a user of the demo is. */ export type DemoRole = "creator" | "fan" | "operator";
-/** A user of the demo whom a visitor can be. */ export type DemoUserCard = { userId: string; displayName: string; role: DemoRole; pictureUrl: string; automatic: boolean; token: string };
+/** A user of the demo, with a token of theirs. */ export type DemoUserCard = { userId: string; displayName: string; role: DemoRole; pictureUrl: string; automatic: boolean; token: string };
 /** The users of the demo. */ export type DemoUsers = { items: Array<DemoUserCard> };
 /** One entry of a wallet's statement; `n` is its number, from 1. */ export type Entry = { n: number; kind: PostingKind; side: EntrySide; tokens: number; balanceAfter: number; counterparty: string; roomId: string | null; blockNo: number | null; refId: string | null; refundOf: RefundedKind | null; memo: string | null; at: string };
 /** One page of a list, newest first; `total` counts to 10,000. */ export type EntryPage = { items: Array<Entry>; limit: number; offset: number; total: number; totalCapped: boolean };

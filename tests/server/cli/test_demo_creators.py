@@ -1,4 +1,4 @@
-"""The greeting of `serve --demo`, and its automatic creators, as a visitor finds them."""
+"""The greeting of `serve --demo`, and its automatic creators, as a client finds them."""
 
 from collections.abc import Iterator
 from pathlib import Path

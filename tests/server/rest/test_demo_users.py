@@ -1,4 +1,4 @@
-"""The demo's users: whom a visitor can be, with a token each, and only where no other machine can reach it."""
+"""The demo's users, with a token each, and only where no other machine can reach them."""
 
 from xml.etree import ElementTree
 
