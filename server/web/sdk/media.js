@@ -12,6 +12,7 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
 
 const KINDS = ["audio", "video"];
 const AWAY = ["DISCONNECTED", "NOT_PRESENT", "NOT_FOUND"];
+const OVER = ["CALL_ENDED", "STREAM_ENDED"]; // the room's last event is on its way
 
 export class Media extends Emitter {
   #hm;
@@ -176,6 +177,10 @@ class Peer {
 
   async #describe(offer) {
     await this.connection.setLocalDescription();
+    this.#signalDescription(offer);
+  }
+
+  #signalDescription(offer) {
     this.#signal({ description: this.connection.localDescription, offer });
   }
 
@@ -190,9 +195,9 @@ class Peer {
     if (candidate && !this.#isIgnoring && connection.remoteDescription) await connection.addIceCandidate(candidate);
     if (!description) return;
     const isOffer = description.type === "offer";
-    const collides = connection.signalingState !== "stable";
-    this.#isIgnoring = isOffer ? collides && this.#media.isImpolite : offer !== this.#offers;
-    if (this.#isIgnoring) return;
+    const isStable = connection.signalingState === "stable";
+    this.#isIgnoring = isOffer ? !isStable && this.#media.isImpolite : offer !== this.#offers;
+    if (this.#isIgnoring || (isStable && !isOffer)) return; // an offer that was sent again has two answers
     await connection.setRemoteDescription(description);
     if (isOffer) await this.#describe(offer);
   }
@@ -203,22 +208,17 @@ class Peer {
     if (state === "failed" && this.#restarts++ < TRIES_MAX) this.restart();
   }
 
-  // The creator's side offers, since it may wait for an answer that is lost.
+  // The creator's side offers. An offer that is open may be lost, or its answer: it is sent again, and not withdrawn,
+  // because a browser that has answered refuses the lines of another first offer.
   restart() {
     this.#signals = [];
     this.isBroken = false;
-    if (this.#media.isImpolite) this.#run(() => this.#restartIce());
-    else this.#signal({ restart: true });
-  }
-
-  async #restartIce() {
-    const { connection } = this;
-    connection.setConfiguration(this.#media.configuration);
-    if (connection.signalingState === "have-local-offer") {
-      this.#offers++;
-      await connection.setLocalDescription({ type: "rollback" });
-    }
-    connection.restartIce();
+    this.#run(() => {
+      const { connection } = this;
+      if (!this.#media.isImpolite) this.#signal({ restart: true });
+      else if (connection.remoteDescription) connection.restartIce();
+      if (connection.signalingState === "have-local-offer") this.#signalDescription(this.#offers);
+    });
   }
 
   async #signal(data) {
@@ -239,7 +239,7 @@ class Peer {
       }
       this.#signals = [];
       this.isBroken = true; // the return of a member who is away restarts
-      if (!AWAY.includes(error.code)) this.#report(error);
+      if (![...AWAY, ...OVER].includes(error.code)) this.#report(error);
     }
   }
 

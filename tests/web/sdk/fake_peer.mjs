@@ -17,6 +17,7 @@ export class FakePeer {
   #isQueued = false;
   #ufrag = `${++made}`; // names the ICE session, which a restart replaces
   #before = null; // the descriptions to which a rollback returns
+  #lines; // names the m-lines, which stay from the first negotiation on
 
   constructor(configuration) {
     this.configuration = configuration;
@@ -54,6 +55,7 @@ export class FakePeer {
       this.#becomeStable();
     } else {
       this.offers++;
+      this.#lines ??= `${++made}`;
       this.#isNeeded = false;
       this.localDescription = this.#description("offer");
       this.signalingState = "have-local-offer";
@@ -67,6 +69,8 @@ export class FakePeer {
     if (description.type === "offer") {
       if (this.signalingState === "have-local-offer") this.#rollBack();
       if (this.signalingState !== "stable") throw new Error(`an offer in ${this.signalingState}`);
+      if ((this.#lines ??= description.lines) !== description.lines) throw new Error("the lines of another offer");
+      this.#before = [this.localDescription, this.remoteDescription];
       this.remoteDescription = description;
       this.signalingState = "have-remote-offer";
     } else {
@@ -95,11 +99,13 @@ export class FakePeer {
   }
 
   #description(type) {
-    return { type, sdp: `${++made}`, ufrag: this.#ufrag };
+    return { type, sdp: `${++made}`, ufrag: this.#ufrag, lines: this.#lines };
   }
 
   #rollBack() {
-    [this.localDescription, this.remoteDescription] = this.#before ?? [null, null];
+    [this.localDescription, this.remoteDescription] = this.#before;
+    if (!this.remoteDescription) this.#lines = undefined;
+    this.#before = null;
     this.signalingState = "stable";
     this.#need();
   }

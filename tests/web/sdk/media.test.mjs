@@ -117,7 +117,7 @@ for (const name of ["fan", "creator"]) {
   });
 }
 
-test("after a resume of both the answer to an offer that was withdrawn is ignored", async () => {
+test("after a resume of both the second answer to an offer that was sent twice is ignored", async () => {
   const both = await withMedia();
   for (const { socket } of [...both.server.sessions.values()]) socket.cut();
   await both.clock.pass(2000);
@@ -136,6 +136,50 @@ test("an offer that was lost with the connection does not block the negotiation"
   socket.cut();
   await clock.pass(1000);
   checkPair(both);
+});
+
+for (const lost of ["offer", "answer"]) {
+  test(`a first ${lost} that was lost with the connection is sent again`, async () => {
+    const both = await couple();
+    const { server, clock, fan, creator } = both;
+    fan.media = fan.hm.media(fan.room, { rtc: FakePeer });
+    fan.peer = FakePeer.all.at(-1);
+    const socket = [...server.sessions.values()].find(({ userId }) => userId === "fan").socket;
+    if (lost === "offer") socket.isMute = true;
+    socket.isDeaf = true;
+    creator.media = creator.hm.media(creator.room, { local: stream("video"), rtc: FakePeer });
+    creator.peer = FakePeer.all.at(-1);
+    await clock.pass(50);
+    assert.equal(fan.peer.signalingState, "stable");
+    assert.equal(fan.peer.remoteDescription !== null, lost === "answer");
+    socket.cut();
+    await clock.pass(1000);
+    checkPair(both);
+    assert.equal(creator.peer.offers, 1);
+  });
+}
+
+test("an offer of a fan to a creator without a camera that was lost is sent again", async () => {
+  const both = await couple();
+  const { server, clock, fan, creator } = both;
+  creator.media = creator.hm.media(creator.room, { rtc: FakePeer });
+  creator.peer = FakePeer.all.at(-1);
+  const socket = [...server.sessions.values()].find(({ userId }) => userId === "fan").socket;
+  socket.isDeaf = true;
+  fan.media = fan.hm.media(fan.room, { local: stream("video"), rtc: FakePeer });
+  fan.peer = FakePeer.all.at(-1);
+  await clock.pass(50);
+  socket.cut();
+  await clock.pass(1000);
+  checkPair(both);
+});
+
+test("a signal that meets the end of its call is no error", async () => {
+  const both = await withMedia();
+  both.server.refusals.set("signal:send", [{ error: "CALL_ENDED", status: 409 }]);
+  both.creator.peer.restartIce();
+  await both.clock.pass(50);
+  assert.deepEqual(both.creator.errors, []);
 });
 
 test("a failed connection restarts ICE, at most five times in a row", async () => {
