@@ -79,9 +79,16 @@ class Fanout:
     """
 
     def __init__(
-        self, sessions: Mapping[MemberId, Reachable], history: History, spawn: Spawn, fail: Callable[[], None]
+        self,
+        sessions: Mapping[MemberId, Reachable],
+        history: History,
+        spawn: Spawn,
+        fail: Callable[[], None],
+        count: Callable[[int], None],
     ) -> None:
         """`fail` crashes the room, which then restarts; it is called if some members missed an event for good.
+
+        `count` is told the number of deliveries of each flush: its events times the members that they are sent to.
 
         `sessions` holds the sessions of this server by member, and `spawn` starts a task for a large flush.
         """
@@ -92,6 +99,7 @@ class Fanout:
         self._history = history
         self._spawn = spawn
         self._fail = fail
+        self._count = count
         self._published: list[Broadcast] = []  # since the last flush
         self._steps: deque[Iterator[None]] = deque()  # the first one has begun
 
@@ -236,11 +244,13 @@ class Fanout:
                 if i > 0:
                     yield
                 push_to_each(send_queues, frame)
+                self._count(len(send_queues) * len(published))
 
     def _adding(self, member_id: MemberId, connection: Outlet, missed: list[Broadcast]) -> Iterator[None]:
         """Push what the member missed, and add its send queue."""
         for broadcast in missed:
             connection.send_queue.push(broadcast.frame(connection.encoding))
+        self._count(len(missed))
         self._members[connection.encoding].add(member_id, connection.send_queue)
         yield from ()
 

@@ -71,6 +71,9 @@ class Metrics:
             buckets=_MILLISECONDS,
             registry=self._registry,
         )
+        self._delivered = Counter(
+            "halfminute_deliveries", "Events of rooms that were sent to a member's connection", registry=self._registry
+        )
         self.room_crashes = Counter(
             "halfminute_room_crashes", "Rooms that had to be restarted", registry=self._registry
         )
@@ -156,6 +159,10 @@ class Metrics:
         self._registry.register(_Counted("halfminute_jwks_failed_reads", help_text, failed_key_reads))
         lost = "Lines of this process's log and output that could not be written and were dropped"
         self._registry.register(_Counted("halfminute_log_lines_dropped", lost, dropped_lines))
+
+    def events_delivered(self, deliveries: int) -> None:
+        """Record events of rooms that were sent to members: an event that goes to five members is five deliveries."""
+        self._delivered.inc(deliveries)
 
     def block_posted(self, *, late: Duration) -> None:
         """Record a block that was posted `late` (in microseconds) after its due time; an early one counts as 0."""

@@ -84,4 +84,5 @@ class RoomFactory:
 
     def _fanout(self, inbox: Inbox) -> Fanout:
         history = History(self._settings.history_seconds, self._settings.history_events)
-        return Fanout(self._sessions.by_member, history, partial(self._registry.spawn, "fanout"), inbox.fail)
+        spawn = partial(self._registry.spawn, "fanout")
+        return Fanout(self._sessions.by_member, history, spawn, inbox.fail, self._metrics.events_delivered)

@@ -62,6 +62,7 @@ class EchoFanout:
             History(rooms.history_seconds, rooms.history_events),
             lambda go_on, _: nursery.start_soon(go_on),
             nursery.cancel_scope.cancel,
+            lambda _: None,
         )
         self._fanout.begin(1)
         self._asked = 0

@@ -30,6 +30,9 @@ class LiveFigures(msgspec.Struct, frozen=True, rename="camel"):
     block_lateness_seconds: Annotated[
         float, Meta(description=f"The sum of their delays {SINCE_START}, from the due time to the posting.")
     ]
+    deliveries: Annotated[
+        int, Meta(description=f"Events sent to members {SINCE_START}; one that goes to five members counts five times.")
+    ]
     tokens_spent: Annotated[int, Meta(description=f"Tokens of blocks, tips and tickets {SINCE_START}.")]
 
 
@@ -50,5 +53,6 @@ async def show_live_figures(request: Request) -> LiveFigures:
         commit_seconds=totals["halfminute_commit_seconds_sum"],
         blocks=int(totals["halfminute_block_lateness_seconds_count"]),
         block_lateness_seconds=totals["halfminute_block_lateness_seconds_sum"],
+        deliveries=int(totals["halfminute_deliveries_total"]),
         tokens_spent=int(totals["halfminute_tokens_spent_total"]),
     )

@@ -82,7 +82,8 @@ class Room:
         self._idle_sockets = IdleSockets()  # not run: these members send no Pong
         self._connections: dict[MemberId, Connection] = {}
         history = History(settings.history_seconds, settings.history_events)
-        self._fanout = Fanout(self._connections, history, self._spawn, nursery.cancel_scope.cancel)
+        count = Metrics().events_delivered
+        self._fanout = Fanout(self._connections, history, self._spawn, nursery.cancel_scope.cancel, count)
         self._fanout.begin(1)
         self._idle = trio.Event()
         self._idle.set()

@@ -22,6 +22,7 @@ async def test_figures_follow_a_call_and_a_tip(context: Context, users: Users) -
     assert 1 <= committed["batches"] <= committed["postings"]
     assert committed["blocks"] in (blocks, blocks + 1), "one may be posted and not committed yet"
     assert during["commitSeconds"] > before["commitSeconds"]
+    assert during["deliveries"] >= before["deliveries"] + 2 * blocks, "both parties see each block"
     assert during["at"] > before["at"]
     assert during["draining"] is False
     assert (await fan.post(f"/billing/{call_id}/stop")).status_code == 200

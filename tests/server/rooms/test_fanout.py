@@ -70,8 +70,12 @@ class Room:
 
     def __init__(self, spawn: Callable[[Callable[[], Awaitable[None]]], None], keep: int = 1000) -> None:
         self.sessions: dict[MemberId, FakeSession] = {}
-        self.fanout = Fanout(self.sessions, History(1000.0, keep), lambda work, _: spawn(work), self._fail)
+        self.fanout = Fanout(self.sessions, History(1000.0, keep), lambda work, _: spawn(work), self._fail, self._count)
         self.fanout.begin(EPOCH)
+        self.deliveries = 0
+
+    def _count(self, deliveries: int) -> None:
+        self.deliveries += deliveries
 
     def _fail(self) -> None:
         raise AssertionError("no step of the fan-out raises here")
@@ -123,6 +127,11 @@ async def test_simultaneous_events_are_one_write_in_each_subprotocol() -> None:
     for session in both:
         assert [len(connection.writes) for connection in session.connections] == [1]
         assert session.received() == [1, 2, 3]
+    assert room.deliveries == 6
+    room.lose(both[0])
+    room.publish()
+    assert room.rejoin(both[0], 3)
+    assert room.deliveries == 8, "the event reached one at once and the other by its resume"
 
 
 async def test_a_session_that_left_before_it_was_admitted_receives_nothing() -> None:
