@@ -1,9 +1,9 @@
 // <hm-app>: the web client at `/`. Holds the session of the user of this tab, and shows the place in the address.
 
 import { Halfminute, Unauthorized } from "../sdk/halfminute.js";
-import { HalfminuteElement, css, html, nothing } from "../elements/element.js";
-import { useClient } from "../elements/client.js";
-import { addTexts } from "../elements/words.js";
+import { HalfminuteElement, css, html, nothing } from "../elements/base/element.js";
+import { useClient } from "../elements/base/client.js";
+import { addTexts } from "../elements/base/words.js";
 import { ENGLISH } from "./english.js";
 import { GERMAN } from "./german.js";
 import "./home.js";
@@ -20,7 +20,7 @@ const MODULES = {
   wallet: () => import("../elements/money.js"),
   call: () => import("./call_page.js"),
   stream: () => import("./stream_page.js"),
-  studio: () => import("./studio_entry.js"),
+  studio: () => import("./studio/entry.js"),
 };
 
 export class App extends HalfminuteElement {

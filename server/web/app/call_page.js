@@ -3,7 +3,7 @@
 // Fires `call-closed` when an ended call is put away.
 
 import "../elements/elements.js";
-import { HalfminuteElement, html, nothing } from "../elements/element.js";
+import { HalfminuteElement, html, nothing } from "../elements/base/element.js";
 import { pageStyles } from "./page_styles.js";
 
 const RUNNING = ["incoming", "outgoing", "joining", "live"];

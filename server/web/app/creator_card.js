@@ -1,6 +1,6 @@
 // <hm-creator-card>: a creator with picture, rate and state, and a way to call. Property `creator` is a card of the API.
 
-import { HalfminuteElement, css, html, nothing } from "../elements/element.js";
+import { HalfminuteElement, css, html, nothing } from "../elements/base/element.js";
 import { addressOf } from "./place.js";
 
 export class CreatorCard extends HalfminuteElement {

@@ -1,7 +1,7 @@
 // <hm-home>: creators and streams, kept fresh while it is shown.
 
-import { HalfminuteElement, css, html, nothing } from "../elements/element.js";
-import { explain } from "../elements/faults.js";
+import { HalfminuteElement, css, html, nothing } from "../elements/base/element.js";
+import { explain } from "../elements/base/faults.js";
 import "./creator_card.js";
 import { pageStyles } from "./page_styles.js";
 import { addressOf } from "./place.js";

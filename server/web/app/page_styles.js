@@ -1,6 +1,6 @@
 // The looks that the pages of the client share: width, headings, lists of cards, small text.
 
-import { css } from "../elements/element.js";
+import { css } from "../elements/base/element.js";
 
 export const pageStyles = css`
   * {

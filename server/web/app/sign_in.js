@@ -1,6 +1,6 @@
 // <hm-sign-in>: chooses a user of the demo. Fires `sign-in` with the chosen user.
 
-import { HalfminuteElement, css, html } from "../elements/element.js";
+import { HalfminuteElement, css, html } from "../elements/base/element.js";
 import { demoUsers } from "./identity.js";
 import { pageStyles } from "./page_styles.js";
 

@@ -1,7 +1,7 @@
 // <hm-stream-page stream>: a stream with tips, its ticket and tokens to buy.
 
 import "../elements/elements.js";
-import { HalfminuteElement, html, nothing } from "../elements/element.js";
+import { HalfminuteElement, html, nothing } from "../elements/base/element.js";
 import { pageStyles } from "./page_styles.js";
 
 export class StreamPage extends HalfminuteElement {

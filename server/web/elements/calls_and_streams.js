@@ -1,10 +1,10 @@
 // Defines the elements of calls and streams.
 
-import { HmCall } from "./call.js";
-import { HmStream } from "./stream.js";
+import { HmCall } from "./calls/call.js";
+import { HmStream } from "./streams/stream.js";
 
 export { HmCall, HmStream };
-export { useClient } from "./client.js";
+export { useClient } from "./base/client.js";
 
 customElements.define("hm-call", HmCall);
 customElements.define("hm-stream", HmStream);

@@ -3,4 +3,4 @@
 import "./calls_and_streams.js";
 import "./money.js";
 
-export { useClient } from "./client.js";
+export { useClient } from "./base/client.js";

@@ -1,7 +1,7 @@
 // Defines the elements about money.
 
-import "./ledger.js";
-import "./ticket_dialog.js";
-import "./tip_button.js";
-import "./tips_overlay.js";
-import "./wallet.js";
+import "./money/ledger.js";
+import "./tickets/ticket_dialog.js";
+import "./tips/tip_button.js";
+import "./tips/tips_overlay.js";
+import "./money/wallet.js";

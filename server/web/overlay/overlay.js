@@ -2,8 +2,8 @@
 //
 // The token is in the fragment, which browsers send to no server. Add `&lang=de` for German.
 
-import { HalfminuteElement, css, html } from "../elements/element.js";
-import "../elements/tips_overlay.js";
+import { HalfminuteElement, css, html } from "../elements/base/element.js";
+import "../elements/tips/tips_overlay.js";
 import { Halfminute, Unauthorized } from "../sdk/halfminute.js";
 
 const LOOK_MS = 5000; // between two looks for a live stream

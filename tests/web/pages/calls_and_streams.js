@@ -1,7 +1,7 @@
 // A page with one element of one person: `begin` adds it, and `dispatched` lists the events that it dispatches.
 
 import "/elements/calls_and_streams.js";
-import { useClient } from "/elements/client.js";
+import { useClient } from "/elements/base/client.js";
 import { Halfminute } from "/sdk/halfminute.js";
 
 const TYPES = ["call-started", "call-ended", "call-closed", "top-up", "joined", "left", "stream-ended", "ticket"];
