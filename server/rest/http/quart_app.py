@@ -16,6 +16,7 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest, TrioResponse
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map
 
 from server.rest.http.bodies import BodyBounds, BodyReader
 
@@ -88,15 +89,19 @@ class Steps(Protocol):
 
 
 class App(QuartTrio):
-    """A Quart app whose views take the request first, and return a BufferedResponse or a StreamedResponse."""
+    """A Quart app whose views take the request first, and return a BufferedResponse or a StreamedResponse.
 
-    def __init__(self, name: str, bounds: BodyBounds, steps: Steps) -> None:
+    `paths` maps paths to the names of views, and may belong to several apps: none of them changes it.
+    """
+
+    def __init__(self, name: str, paths: Map, bounds: BodyBounds, steps: Steps) -> None:
         super().__init__(name, static_folder=None, template_folder=None)
         self.asgi_http_class = AppConnection
         self.request_class = AppRequest
         self.bounds = bounds
         self._steps = steps
-        self._paths = self.url_map.bind("")  # no rule has a host
+        self.url_map = paths
+        self._paths = paths.bind("")  # no rule has a host
 
     async def handle_request(self, request: Any) -> BufferedResponse:
         """Answer a request by `begin`, its view and `finish`; an exception becomes the response of `fail`."""

@@ -20,6 +20,7 @@ from server.context import Context
 from server.rooms.committer import Committer
 from server.rooms.room import LiveRoom
 from server.rooms.supervisor import Supervisor
+from server.rooms.task import RoomTask
 from storage.database_errors import StatementRefused
 from storage.postgres import Postgres
 from storage.rooms.calls import save_call
@@ -152,11 +153,12 @@ async def test_a_command_is_answered_if_the_room_breaks_while_it_waits_for_its_l
         room = context.registry.find_channel(ring["channel"])
         assert room is not None
 
-        async def fail() -> None:
-            context.lease._now = seconds_since_boot
-            raise PlantedFault
+        async def fail(self: RoomTask) -> None:
+            if self._taken is not None and isinstance(self._taken.given, inputs.CallAction):
+                context.lease._now = seconds_since_boot
+                raise PlantedFault
 
-        monkeypatch.setattr(context.lease, "wait_trusted", fail)
+        monkeypatch.setattr(RoomTask, "_confirm_ownership", fail)
         context.lease._now = lambda: seconds_since_boot() + 3600
         answer = await _answer_to(room, fan, CallEnd(call_id=CallId(room.id)))
         assert isinstance(answer, Refusal)
