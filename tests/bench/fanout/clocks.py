@@ -74,6 +74,8 @@ class Lateness:
     def block_posted(self, *, late: Duration) -> None:
         self.late_ms.append(late / 1000)
 
+    def events_delivered(self, deliveries: int) -> None: ...
+
 
 class Nobody:
     """A caller that discards the answer."""
