@@ -66,7 +66,7 @@ export class Media extends Emitter {
     this.#memberId = memberId;
     this.#isPaused = info.holds?.length > 0;
     this.#each((peer) => (isSame && members.some((member) => member.memberId === peer.memberId)) || this.#remove(peer));
-    for (const member of members) this.#add(member);
+    for (const member of members) this.#add(member)?.greet();
     this.#each((peer) => peer.connection.setConfiguration(this.configuration));
     this.#renewLater();
   }
@@ -79,6 +79,7 @@ export class Media extends Emitter {
     const peer = new Peer(this, this.#hm, this.#room, memberId, userId);
     this.peers.set(memberId, peer);
     this.#feed(peer);
+    return peer;
   }
 
   #remove({ memberId, userId, connection }) {
@@ -182,6 +183,11 @@ class Peer {
 
   #signalDescription(offer) {
     this.#signal({ description: this.connection.localDescription, offer });
+  }
+
+  // What a member who was here before has sent may have come before this peer was there.
+  greet() {
+    this.#signal({ restart: true });
   }
 
   take(data) {

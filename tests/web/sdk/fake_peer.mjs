@@ -51,7 +51,8 @@ export class FakePeer {
     if (description?.type === "rollback") return this.#rollBack();
     this.#before ??= [this.localDescription, this.remoteDescription];
     if (this.signalingState === "have-remote-offer") {
-      this.localDescription = { ...this.#description("answer"), of: this.remoteDescription.sdp };
+      const isAgain = this.localDescription?.of === this.remoteDescription.sdp; // the same answer does
+      if (!isAgain) this.localDescription = { ...this.#description("answer"), of: this.remoteDescription.sdp };
       this.#becomeStable();
     } else {
       this.offers++;

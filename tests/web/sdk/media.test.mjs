@@ -49,6 +49,19 @@ test("two offers that collide end in one agreement, with candidates on both side
   assert.ok(both.fan.peer.candidates.length > 0 && both.creator.peer.candidates.length > 0);
 });
 
+for (const early of ["creator", "fan"]) {
+  test(`what the ${early} sent before the other's media began is sent again`, async () => {
+    const both = await couple();
+    for (const side of early === "creator" ? [both.creator, both.fan] : [both.fan, both.creator]) {
+      side.media = side.hm.media(side.room, { local: side === both[early] ? stream("video") : null, rtc: FakePeer });
+      side.peer = FakePeer.all.at(-1);
+      await both.clock.pass(500);
+    }
+    checkPair(both);
+    assert.ok(both.fan.peer.remoteDescription && both.creator.peer.remoteDescription);
+  });
+}
+
 test("a fan without a camera receives only", async () => {
   const both = await couple();
   both.creator.media = both.creator.hm.media(both.creator.room, { local: stream("video"), rtc: FakePeer });
