@@ -26,8 +26,9 @@ STRICT = {
         "target": "es2022",
         "module": "nodenext",
         "lib": ["es2022", "dom", "dom.asynciterable"],
+        "jsx": "react-jsx",
     },
-    "files": ["example.ts"],
+    "files": ["example.ts", "example_react.tsx"],
 }
 
 
@@ -73,12 +74,13 @@ def test_the_guide_has_the_reason_of_each_limit() -> None:
 
 
 @pytest.mark.long
-def test_the_declarations_and_an_application_are_strict_typescript(tmp_path: Path) -> None:
+def test_the_declarations_and_two_applications_are_strict_typescript(tmp_path: Path) -> None:
     require_node()
-    if (missing := install_modules(tmp_path, ("typescript@5.9.3",), SECONDS_MAX)) is not None:
+    if (missing := install_modules(tmp_path, ("typescript@5.9.3", "@types/react@19.2.2"), SECONDS_MAX)) is not None:
         leave_out(missing)
     shutil.copytree(SDK, tmp_path / "node_modules" / "halfminute")
-    shutil.copy(HERE / "example.ts", tmp_path)
+    for name in STRICT["files"]:
+        shutil.copy(HERE / name, tmp_path)
     (tmp_path / "package.json").write_text(json.dumps({"type": "module", "private": True}))
     (tmp_path / "tsconfig.json").write_text(json.dumps(STRICT))
     run_node("node_modules/typescript/bin/tsc", "-p", ".", seconds=SECONDS_MAX, cwd=tmp_path)
