@@ -111,7 +111,7 @@ def tap_twice(page: Page, open_page: OpenPage, url: str, fan: Person, creator: P
     _show_creator(open_page, url, creator)
     _show_fan(page, url, fan, creator)
     _button(page, f"Call {name}").evaluate("(button) => { button.click(); button.click(); }")
-    expect(page.locator("[part=error]")).to_contain_text("The server could not be reached")
+    expect(page.locator("[part=error]")).to_contain_text("The server cannot be reached")
     _button(page, f"Call {name}").click()
     expect(_button(page, "Cancel")).to_be_visible()
     assert len(keys) == 5

@@ -1,16 +1,11 @@
 // Texts for errors: ours for those that people meet, with figures, and the server's message for the others.
 
-import { languageOf, moment } from "./words.js";
+import { clock, languageOf, moment } from "./words.js";
 
-const UNSETTLED = [
-  "NETWORK",
-  "TIMEOUT",
-  "DISCONNECTED",
-  "STORAGE_UNAVAILABLE",
-  "OVERLOADED",
-  "DRAINING",
-  "ROOM_STARTING",
-];
+const LOSSES = ["NETWORK", "TIMEOUT", "DISCONNECTED", "HTTP_502", "HTTP_504"];
+const BUSY = ["STORAGE_UNAVAILABLE", "OVERLOADED", "DRAINING", "ROOM_STARTING", "HTTP_503"];
+
+const UNSETTLED = [...LOSSES, ...BUSY];
 
 /** Whether it is unknown what became of a payment: the same key finds out. */
 export function isUnsettled({ code = "" }) {
@@ -23,10 +18,11 @@ export function explain(element, error) {
   if (code === "INSUFFICIENT_TOKENS") return element.t("fault.insufficient", { required, current, shortfall });
   if (code === "SPEND_LIMIT") return limited(element, problem);
   if (code === "RATE_LIMITED") return element.t("fault.hurry", { seconds: Math.ceil(retryAfter ?? 1) });
-  if (code === "NETWORK" || code === "TIMEOUT" || code === "DISCONNECTED") return element.t("fault.network");
-  if (code === "STORAGE_UNAVAILABLE" || code === "OVERLOADED" || code === "DRAINING") return element.t("fault.busy");
+  if (LOSSES.includes(code)) return element.t("fault.network");
+  if (BUSY.includes(code)) return element.t("fault.busy");
   if (code === "NOT_FOUND") return element.t("fault.missing");
-  return element.t("failed", { reason: error.message });
+  const reason = element.t("failed", { reason: error.message.replace(/\.$/, "") });
+  return retryAfter ? `${reason} ${element.t("fault.later", { time: clock(retryAfter) })}` : reason;
 }
 
 function limited(element, { limit, spent, resetsAt }) {

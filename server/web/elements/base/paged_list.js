@@ -39,6 +39,11 @@ export class PagedList {
     return this.#take(this.#read, (page) => this.#merged(page));
   }
 
+  /** Reads the first page again, and keeps nothing below it: for a list that items leave. */
+  reread() {
+    return this.#take(this.#read, (page) => page);
+  }
+
   #merged({ items, next }) {
     const ids = new Set(items.map(this.#idOf));
     const older = this.items.filter((item) => !ids.has(this.#idOf(item)));

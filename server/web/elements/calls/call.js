@@ -2,7 +2,7 @@
 // property `call`.
 //
 // Slots: `tip` is beside the controls; `top-up` is shown where tokens are missing.
-// Events: `call-started`, `call-ended`, `call-closed`, and `top-up` with `required`, `balance` and `shortfall`.
+// Events: `call-rings` (a call of one's own), `call-started`, `call-ended`, `call-closed`, and `top-up` with `required`, `balance` and `shortfall`.
 //
 // An element that leaves its page ends its call: nobody pays for a call that cannot be seen.
 
@@ -14,11 +14,12 @@ import { cardStyles } from "../base/card.js";
 import { ConnectionBanner } from "../base/connection_banner.js";
 import { controlStyles } from "../video/controls.js";
 import { HalfminuteElement, nothing } from "../base/element.js";
+import { ChatFeed, chatStyles } from "../base/chat_feed.js";
 import { FocusKeeper } from "../base/focus_keeper.js";
 import { meterStyles } from "../video/meter.js";
 import { nameOf, portraitStyles } from "../base/person.js";
 import { Playback, videoStyles } from "../video/playback.js";
-import { noticeStyles } from "../base/refusal.js";
+import { noticeStyles } from "../base/notice.js";
 
 const STALE = ["RATE_CHANGED", "CREATOR_BUSY", "CREATOR_UNAVAILABLE"]; // the card shows something else
 const MOVE_MS = 1000; // within which an element may be moved within the page
@@ -42,6 +43,7 @@ export class HmCall extends HalfminuteElement {
     meterStyles,
     cardStyles,
     controlStyles,
+    chatStyles,
     liveStyles,
     receiptStyles,
   ];
@@ -55,6 +57,7 @@ export class HmCall extends HalfminuteElement {
   session = new CallSession(this);
   banner = new ConnectionBanner(this);
   playback = new Playback(this);
+  feed = new ChatFeed(this);
   focusKeeper = new FocusKeeper(this);
 
   constructor() {
@@ -83,6 +86,7 @@ export class HmCall extends HalfminuteElement {
     this.banner.watch(client);
     this.#offs = [client.on("wallet:changed", ({ balance }) => (this.balance = balance))];
     this.session.follow(client, this.call);
+    this.requestUpdate();
     this.load();
   }
 
@@ -128,6 +132,7 @@ export class HmCall extends HalfminuteElement {
         key: this.#key,
       });
       this.#key = undefined;
+      this.tell("call-rings", { callId: this.call.id });
     });
 
   accept = () =>
@@ -143,6 +148,8 @@ export class HmCall extends HalfminuteElement {
       await this.call.join();
     });
 
+  /** Resolves to whether the text was sent. */
+  chat = (text) => this.#act("chat", () => this.call.room.chat(text));
   decline = () => this.#act("decline", () => this.call.decline());
   cancel = () => this.#act("cancel", () => this.call.cancel());
   pause = () => this.#act("pause", () => this.call.pause());
@@ -180,6 +187,7 @@ export class HmCall extends HalfminuteElement {
   }
 
   render() {
+    if (this.call && !this.#client) return nothing; // it is not followed yet
     switch (this.phase) {
       case "incoming":
         return incomingView(this);
@@ -197,14 +205,16 @@ export class HmCall extends HalfminuteElement {
   }
 
   async #act(name, act) {
-    if (this.busy.has(name)) return; // a double tap; hanging up waits for nothing else
+    if (this.busy.has(name)) return false; // a double tap; hanging up waits for nothing else
     this.busy.add(name);
     this.error = null;
     this.requestUpdate();
     try {
       await act();
+      return true;
     } catch (error) {
       this.#failed(name, error);
+      return false;
     } finally {
       this.busy.delete(name);
       this.requestUpdate();

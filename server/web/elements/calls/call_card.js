@@ -3,11 +3,11 @@
 import { fundsView, skeletonView } from "../base/card.js";
 import { html, nothing } from "../base/element.js";
 import { portraitView } from "../base/person.js";
-import { refusalView } from "../base/refusal.js";
+import { noticeView } from "../base/notice.js";
 
 export function creatorView(element) {
   const { card, error } = element;
-  if (!card && error) return refusalView(element, error, element.reload);
+  if (!card && error) return noticeView(element, error, element.reload);
   if (!card) return skeletonView(element);
   return html`<section class="card" part="card">
     <header>
@@ -19,7 +19,7 @@ export function creatorView(element) {
     </header>
     ${card.about ? html`<p>${card.about}</p>` : nothing} ${priceView(element)}
     ${fundsView(element, element.card.rateTokensPerMin, blockTokens(element))}
-    ${refusalView(element, shown(error), null)} ${buttonsView(element)}
+    ${noticeView(element, shown(error), null)} ${buttonsView(element)}
   </section>`;
 }
 

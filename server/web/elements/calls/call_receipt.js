@@ -1,7 +1,7 @@
 // A call that is over: why it ended, and the receipt with every block.
 
 import { css, html, nothing } from "../base/element.js";
-import { refusalView } from "../base/refusal.js";
+import { noticeView } from "../base/notice.js";
 import { clock, languageOf } from "../base/words.js";
 
 export function endedView(element) {
@@ -13,7 +13,7 @@ export function endedView(element) {
       ${sumText(element)}
       ${activeSeconds ? element.t("call.lasted", { time: clock(Math.floor(activeSeconds)) }) : nothing}
     </p>
-    ${refusalView(element, session.receiptError, () => session.readReceipt())}
+    ${noticeView(element, session.receiptError, () => session.readReceipt())}
     ${call.ended.blocks > 0 && !session.receiptError ? blocksView(element) : nothing} ${wayOnView(element)}
     <div class="buttons"><button class="quiet" @click=${element.close}>${element.t("call.close")}</button></div>
   </section>`;

@@ -60,6 +60,7 @@ export class CallSession {
     this.#timer = setInterval(() => this.#host.requestUpdate(), TICK_MS);
     if (call.status === "ended") this.#end();
     else if (call.room?.state === "joined") {
+      this.#host.feed.reset(call.room.history);
       this.#startMedia();
       this.#readClock();
     }
@@ -94,8 +95,10 @@ export class CallSession {
   }
 
   #take(event) {
-    const { type, at, room } = event;
+    const { type, at, room, history } = event;
+    if (type === "chat:new" || type === "tip:new") this.#host.feed.add(event);
     if (type === "room:joined") {
+      this.#host.feed.reset(history);
       this.clock.set(room.activeSeconds, this.#isRunning);
       this.#startMedia();
     } else if (type === "call:started" || type === "call:resumed") this.clock.run(at);

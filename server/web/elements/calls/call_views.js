@@ -1,11 +1,12 @@
 // A call that rings, and a call that runs: both videos, the meter, and how to pause it or end it.
 
+import { feedView, formView } from "../base/chat_feed.js";
 import { localControlsView, lowView, mediaNoticeView } from "../video/controls.js";
 import { css, html, nothing } from "../base/element.js";
 import { meterView } from "../video/meter.js";
 import { portraitView } from "../base/person.js";
 import { videoView } from "../video/playback.js";
-import { refusalView } from "../base/refusal.js";
+import { noticeView } from "../base/notice.js";
 import { clock } from "../base/words.js";
 
 export function outgoingView(element) {
@@ -14,7 +15,7 @@ export function outgoingView(element) {
     ${banner.view()} ${portraitView(element.name, element.card?.pictureUrl)}
     <h2 role="status">${element.t("call.calling", { name: element.name })}</h2>
     <p class="quiet-text tabular">${rateText(element)}. ${element.t("call.rings-for", { time: ringsFor(call) })}</p>
-    ${refusalView(element, error, null)}
+    ${noticeView(element, error, null)}
     <button class="end" data-focus aria-disabled=${busy.has("cancel")} @click=${element.cancel}>
       ${element.t("call.cancel")}
     </button>
@@ -30,7 +31,7 @@ export function incomingView(element) {
       ${element.t("call.earns", { count: call.rateTokensPerMin })}
       ${element.t("call.rings-for", { time: ringsFor(call) })}
     </p>
-    ${refusalView(element, error, null)}
+    ${noticeView(element, error, null)}
     <div class="buttons">
       <button class="end" aria-disabled=${busy.has("decline")} @click=${element.decline}>
         ${element.t("call.decline")}
@@ -48,7 +49,7 @@ export function elsewhereView(element) {
   return html`<section class="card ringing" part="elsewhere">
     ${banner.view()} ${portraitView(element.name)}
     <h2 role="status">${element.t("call.elsewhere", { name: element.name })}</h2>
-    ${refusalView(element, error, null)}
+    ${noticeView(element, error, null)}
     <div class="buttons">
       <button class="end" aria-disabled=${busy.has("end")} @click=${element.end}>${element.t("call.end")}</button>
       <button data-focus aria-disabled=${busy.has("join")} @click=${element.join}>${element.t("call.here")}</button>
@@ -75,10 +76,17 @@ export function liveView(element) {
       <p class="quiet-text tabular">${rateText(element)}</p>
     </header>
     ${mediaNoticeView(element)} ${phase === "live" ? callMeterView(element) : nothing}
-    ${refusalView(element, error, null)} ${controlsView(element)}
+    ${noticeView(element, error, null)} ${controlsView(element)}
     ${element.call.role === "fan" ? html`<slot name="tip"></slot>` : nothing}
+    ${phase === "live" ? chatView(element) : nothing}
     <p class="hidden-text" role="status">${blockText(element)}</p>
   </section>`;
+}
+
+function chatView(element) {
+  return html`<div class="chat">
+    ${feedView(element, element.feed)} ${formView(element, element.chat, element.busy.has("chat"))}
+  </div>`;
 }
 
 // Nothing beside a video that runs; a cover with the reason where it does not.
@@ -151,6 +159,14 @@ export const liveStyles = css`
   .live {
     display: grid;
     gap: 0.75rem;
+  }
+  .chat {
+    display: grid;
+    gap: 0.5rem;
+  }
+  .chat .feed {
+    min-height: 6rem;
+    max-height: 14rem;
   }
   .live header {
     display: flex;

@@ -2,7 +2,7 @@
 
 import { css, html, nothing } from "../base/element.js";
 import { nameOf } from "../base/person.js";
-import { refusalView } from "../base/refusal.js";
+import { noticeView } from "../base/notice.js";
 
 export class Moderation {
   #host;
@@ -52,7 +52,7 @@ export function moderationView(element, moderation) {
   const { subject, busy, error, done, close } = moderation;
   return html`<dialog part="dialog" aria-labelledby="subject">
       ${subject === "end" ? endView(element, moderation) : subject ? personView(element, moderation) : nothing}
-      ${refusalView(element, error, null)}
+      ${noticeView(element, error, null)}
       <button class="quiet" aria-disabled=${busy} @click=${close}>${element.t("stream.back")}</button>
     </dialog>
     <p class="hidden-text" role="status">${done}</p>`;

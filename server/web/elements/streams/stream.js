@@ -7,7 +7,7 @@
 // Nobody pays before choosing to watch. An element that leaves its page leaves the room, so that nobody pays unseen.
 
 import { cardStyles } from "../base/card.js";
-import { ChatFeed, chatStyles } from "./chat_feed.js";
+import { ChatFeed, chatStyles } from "../base/chat_feed.js";
 import { ConnectionBanner } from "../base/connection_banner.js";
 import { controlStyles } from "../video/controls.js";
 import { HalfminuteElement } from "../base/element.js";
@@ -16,7 +16,7 @@ import { meterStyles } from "../video/meter.js";
 import { Moderation, moderationStyles } from "./moderation.js";
 import { portraitStyles } from "../base/person.js";
 import { Playback, videoStyles } from "../video/playback.js";
-import { noticeStyles } from "../base/refusal.js";
+import { noticeStyles } from "../base/notice.js";
 import { streamCardView } from "./stream_card.js";
 import { StreamSession } from "./stream_session.js";
 import { streamStyles, watchingView } from "./stream_views.js";

@@ -3,12 +3,12 @@
 import { fundsView, skeletonView } from "../base/card.js";
 import { html, nothing } from "../base/element.js";
 import { nameOf, portraitView } from "../base/person.js";
-import { refusalView } from "../base/refusal.js";
+import { noticeView } from "../base/notice.js";
 import { languageOf, moment } from "../base/words.js";
 
 export function streamCardView(element) {
   const { info, access, error } = element;
-  if (!info && error) return refusalView(element, error, element.reload);
+  if (!info && error) return noticeView(element, error, element.reload);
   if (!info || !access) return skeletonView(element);
   const name = nameOf(element, info.creator);
   return html`<section class="card" part="card">
@@ -20,7 +20,7 @@ export function streamCardView(element) {
       </div>
     </header>
     ${outcomeView(element)} ${info.status === "ended" ? nothing : priceView(element)}
-    ${refusalView(element, error, error && element.reload)} ${wayView(element)}
+    ${noticeView(element, error, error && element.reload)} ${wayView(element)}
   </section>`;
 }
 

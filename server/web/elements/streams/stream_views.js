@@ -1,13 +1,13 @@
 // A stream that is watched or given: the video, the meter of a viewer who pays, the chat, and how to leave or end it.
 
-import { feedView, formView } from "./chat_feed.js";
+import { feedView, formView } from "../base/chat_feed.js";
 import { localControlsView, lowView, mediaNoticeView } from "../video/controls.js";
 import { css, html, nothing } from "../base/element.js";
 import { meterView } from "../video/meter.js";
 import { moderationView } from "./moderation.js";
 import { nameOf, portraitView } from "../base/person.js";
 import { videoView } from "../video/playback.js";
-import { refusalView } from "../base/refusal.js";
+import { noticeView } from "../base/notice.js";
 
 const DIRECT_MAX = 32; // viewers, as the SDK connects them
 
@@ -25,7 +25,7 @@ export function watchingView(element) {
       ${isOwner ? ownerView(element) : viewerView(element)}
     </div>
     <div class="side">
-      ${feedView(element, element.feed, isOwner ? moderation.choose : null)} ${refusalView(element, error, null)}
+      ${feedView(element, element.feed, isOwner ? moderation.choose : null)} ${noticeView(element, error, null)}
       ${formView(element, element.chat, element.busy.has("chat"))}
     </div>
     ${isOwner ? moderationView(element, moderation) : nothing}

@@ -1,8 +1,8 @@
-// The chat of a stream with its tips: what was written, in order, and the form to write.
+// The chat of a call or stream with its tips: what was written, in order, and the form to write.
 
 import { repeat } from "../../vendor/lit-html/directives/repeat.js";
-import { css, html, nothing } from "../base/element.js";
-import { nameOf } from "../base/person.js";
+import { css, html, nothing } from "./element.js";
+import { nameOf } from "./person.js";
 
 const LINES_MAX = 200;
 const TEXT_MAX = 500; // as the server allows
@@ -67,7 +67,7 @@ function lineView(element, { type, from, text, amountTokens, message }, choose) 
   const name = nameOf(element, from);
   const isTip = type === "tip:new";
   const gift = isTip
-    ? html`<span class="gift tabular">${element.t("tokens", { count: amountTokens })}</span>`
+    ? html`<span class="gift tabular">${element.t(amountTokens === 1 ? "money.token" : "tokens", { count: amountTokens })}</span>`
     : nothing;
   return html`<div class=${isTip ? "line tip" : "line"} part=${isTip ? "tip" : "message"}>
     <p><strong>${name}</strong> ${gift} <span class="text">${isTip ? message : text}</span></p>

@@ -1,0 +1,37 @@
+// A notice of an error, with a way on.
+
+import { css, html, nothing } from "./element.js";
+import { explain } from "./faults.js";
+
+/** A notice of the error, if there is one, with a button that tries again if there is something to try. */
+export function noticeView(element, error, retry) {
+  if (!error) return nothing;
+  const again = retry && html`<button class="quiet" @click=${retry}>${element.t("retry")}</button>`;
+  return html`<div class="notice bad" part="error" role="alert">
+    <p>${explain(element, error)}</p>
+    ${again}
+  </div>`;
+}
+
+export const noticeStyles = css`
+  .notice {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: center;
+    gap: 0.5rem 1rem;
+    padding: 0.75rem 1rem;
+    border-inline-start: 4px solid var(--hm-quiet, #5b6270);
+    border-radius: var(--hm-radius, 0.75rem);
+    background: var(--hm-panel, #f4f5f8);
+  }
+  .notice p {
+    flex: 1 1 14rem;
+    margin: 0;
+  }
+  .notice.bad {
+    border-color: var(--hm-bad, #b3261e);
+  }
+  .notice.warn {
+    border-color: var(--hm-warn, #8a4b00);
+  }
+`;
