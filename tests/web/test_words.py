@@ -7,7 +7,7 @@ import pytest
 
 from server.web.assets import HERE
 
-CATALOGUES = ("app", "app/studio", "elements/base")
+CATALOGUES = ("app", "app/studio", "app/operator", "elements/base")
 ENTRY = re.compile(r'^  "?([\w.]+)"?:\s*\n?\s*"((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 
 

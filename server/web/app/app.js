@@ -8,7 +8,9 @@ import { ENGLISH } from "./english.js";
 import { GERMAN } from "./german.js";
 import "./home.js";
 import { signIn, signOut, signedInToken } from "./identity.js";
+import { forgetCall, keepCall, keptCallId } from "./kept_call.js";
 import { presentPlace, addressOf } from "./place.js";
+import { RingTone } from "./ring_tone.js";
 import "./sign_in.js";
 
 addTexts({ en: ENGLISH, de: GERMAN });
@@ -20,7 +22,8 @@ const MODULES = {
   wallet: () => import("../elements/money.js"),
   call: () => import("./call_page.js"),
   stream: () => import("./stream_page.js"),
-  studio: () => import("./studio/entry.js"),
+  studio: () => import("./page_entry.js"),
+  operator: () => import("./page_entry.js"),
 };
 
 export class App extends HalfminuteElement {
@@ -72,15 +75,15 @@ export class App extends HalfminuteElement {
         margin-inline-start: auto;
       }
       @media (max-width: 30rem) {
-        nav:has(.studio) {
+        nav:has(:is(.studio, .operator)) {
           gap: 0 0.625rem;
           font-size: 0.9375rem;
         }
-        nav:has(.studio) button {
+        nav:has(:is(.studio, .operator)) button {
           margin-inline-start: auto;
           padding: 0 0.75rem;
         }
-        nav:has(.studio) .user {
+        nav:has(:is(.studio, .operator)) .user {
           position: absolute;
           width: 1px;
           height: 1px;
@@ -108,6 +111,7 @@ export class App extends HalfminuteElement {
   ];
 
   #client;
+  #ringTone = new RingTone();
 
   constructor() {
     super();
@@ -132,14 +136,8 @@ export class App extends HalfminuteElement {
     return html`<header>
       <nav aria-label=${this.t("app.menu")}>
         <a class="brand" href="#/" aria-current=${this.place.view === "home" ? "page" : nothing}>halfminute</a>
-        <a href=${addressOf("wallet")} aria-current=${this.place.view === "wallet" ? "page" : nothing}>
-          ${this.t("app.wallet")}
-        </a>
-        ${this.me?.isCreator
-          ? html`<a class="studio" href=${addressOf("studio")} aria-current=${this.place.view === "studio" ? "page" : nothing}>
-              ${this.t("app.studio")}
-            </a>`
-          : nothing}
+        ${this.#link("wallet")}
+        ${this.me?.isCreator ? this.#link("studio") : nothing} ${this.me?.isOperator ? this.#link("operator") : nothing}
         ${this.current && this.place.view !== "call"
           ? html`<a class="calling" href=${addressOf("call", this.current.creator)}>${this.t("app.call")}</a>`
           : nothing}
@@ -150,15 +148,27 @@ export class App extends HalfminuteElement {
     </header>`;
   }
 
+  #link(view) {
+    return html`<a class=${view} href=${addressOf(view)} aria-current=${this.place.view === view ? "page" : nothing}>
+      ${this.t(`app.${view}`)}
+    </a>`;
+  }
+
   #view() {
     if (this.place.view === "wallet") return html`<main><hm-wallet></hm-wallet><hm-ledger></hm-ledger></main>`;
     if (this.place.view === "stream" && this.place.id) {
       return html`<hm-stream-page stream=${this.place.id} .userId=${this.me?.userId}></hm-stream-page>`;
     }
-    if (this.place.view === "studio") {
-      return html`<hm-studio-entry .section=${this.place.id} @creator-saved=${this.#readMe}></hm-studio-entry>`;
+    if (["studio", "operator"].includes(this.place.view)) {
+      const { view, id, detail } = this.place;
+      return html`<hm-page-entry
+        page=${view}
+        .section=${id}
+        .detail=${detail}
+        @creator-saved=${this.#readMe}
+      ></hm-page-entry>`;
     }
-    return html`<hm-home .userId=${this.me?.userId}></hm-home>`;
+    return html`<hm-home .userId=${this.me?.userId} .isCreator=${this.me?.isCreator}></hm-home>`;
   }
 
   #call() {
@@ -167,6 +177,9 @@ export class App extends HalfminuteElement {
       ?hidden=${this.place.view !== "call"}
       creator=${this.current.creator ?? nothing}
       .call=${this.current.call}
+      @call-rings=${({ detail }) => keepCall(detail.callId)}
+      @call-started=${({ detail }) => keepCall(detail.callId)}
+      @call-ended=${forgetCall}
       @call-closed=${this.#closeCall}
     ></hm-call-page>`;
   }
@@ -190,6 +203,36 @@ export class App extends HalfminuteElement {
     location.hash = addressOf("call");
     this.#go();
     this.current = { call };
+    this.#ringFor(call);
+  }
+
+  // The name is in the title as well, for a tab that is not looked at.
+  #ringFor(call) {
+    const { title } = document;
+    this.#ringTone.start();
+    document.title = this.t("app.rings", { name: call.fan.displayName || this.t("person.unnamed") });
+    const off = call.on("*", () => {
+      if (call.status === "ringing") return;
+      off();
+      this.#ringTone.stop();
+      document.title = title;
+    });
+  }
+
+  // After a reload: the call has gone on, and is shown with its receipt if it has ended meanwhile.
+  async #returnToCall() {
+    const callId = keptCallId();
+    if (!callId) return;
+    try {
+      const call = await this.#client.calls.open(callId);
+      const creator = call.role === "fan" ? call.creator.userId : undefined;
+      location.hash = addressOf("call", creator);
+      this.current = { creator, call };
+      if (call.isOver) forgetCall();
+    } catch (error) {
+      forgetCall();
+      this.#client.report(error);
+    }
   }
 
   #closeCall() {
@@ -206,6 +249,7 @@ export class App extends HalfminuteElement {
   // A reload forgets the client with everything that it has read.
   #signOut() {
     signOut();
+    forgetCall();
     this.#client?.close();
     location.assign("/");
     location.reload();
@@ -216,7 +260,10 @@ export class App extends HalfminuteElement {
     this.#client.on("state", ({ name }) => (this.connection = name));
     this.#client.on("call:ringing", (call) => this.#take(call));
     useClient(this.#client);
-    this.#client.connect().catch(() => this.#signOut());
+    this.#client.connect().then(
+      () => this.#returnToCall(),
+      () => this.#signOut(),
+    );
     this.#readMe();
   }
 

@@ -12,7 +12,7 @@ export class CallPage extends HalfminuteElement {
   static properties = {
     creator: {},
     call: { attribute: false },
-    callId: { state: true }, // of the running call
+    callId: { state: true }, // of the running call of a fan
     isBuying: { state: true },
   };
   static styles = [HalfminuteElement.styles, pageStyles];
@@ -20,6 +20,11 @@ export class CallPage extends HalfminuteElement {
   /** Whether a call rings or runs, which would end if the page went away. */
   get isBusy() {
     return RUNNING.includes(this.renderRoot.querySelector("hm-call")?.phase);
+  }
+
+  willUpdate(changed) {
+    const { call } = this;
+    if (changed.has("call") && call?.startedAt && !call.isOver) this.callId = call.id;
   }
 
   render() {

@@ -13,6 +13,7 @@ const SHOWN = 24; // creators; a search finds the others
 export class Home extends HalfminuteElement {
   static properties = {
     userId: { attribute: false }, // of the user of this tab
+    isCreator: { attribute: false }, // undefined until it is known
     creators: { state: true },
     streams: { state: true },
     error: { state: true },
@@ -86,7 +87,12 @@ export class Home extends HalfminuteElement {
       ${this.#creators()}
       <h2>${this.t("home.streams")}</h2>
       ${this.#streams()}
+      ${this.isCreator === false ? this.#invitation() : nothing}
     </main>`;
+  }
+
+  #invitation() {
+    return html`<p><a href=${addressOf("studio")}>${this.t("home.become")}</a></p>`;
   }
 
   #failure() {

@@ -3,7 +3,7 @@
 // Fires `streams-changed` after each attempt: after a lost answer, the list shows whether it succeeded.
 
 import { MoneyElement, css, html, nothing } from "../../elements/money/money_element.js";
-import { studioStyles } from "./styles.js";
+import { sectionStyles } from "../section_styles.js";
 
 const TITLE_MAX = 200;
 
@@ -18,7 +18,7 @@ export class StudioAnnouncement extends MoneyElement {
   };
   static styles = [
     ...MoneyElement.styles,
-    studioStyles,
+    sectionStyles,
     css`
       form {
         max-width: 36rem;

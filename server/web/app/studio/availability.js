@@ -3,7 +3,7 @@
 // Property `card` is the creator's. Fires `creator-saved` with the new card.
 
 import { MoneyElement, css, html, nothing } from "../../elements/money/money_element.js";
-import { studioStyles } from "./styles.js";
+import { sectionStyles } from "../section_styles.js";
 
 export class StudioAvailability extends MoneyElement {
   static properties = {
@@ -14,7 +14,7 @@ export class StudioAvailability extends MoneyElement {
   };
   static styles = [
     ...MoneyElement.styles,
-    studioStyles,
+    sectionStyles,
     css`
       label {
         display: flex;

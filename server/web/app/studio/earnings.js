@@ -2,8 +2,8 @@
 
 import { MoneyElement, html, nothing } from "../../elements/money/money_element.js";
 import { dayOf, latestDays, zone } from "../days.js";
-import "./chart.js";
-import { studioStyles } from "./styles.js";
+import "../charts/day_chart.js";
+import { sectionStyles } from "../section_styles.js";
 
 const PERIODS = [7, 30, 90]; // days
 
@@ -13,7 +13,7 @@ export class StudioEarnings extends MoneyElement {
     stats: { state: true },
     error: { state: true },
   };
-  static styles = [...MoneyElement.styles, studioStyles];
+  static styles = [...MoneyElement.styles, sectionStyles];
 
   #reading = 0;
 

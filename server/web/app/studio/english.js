@@ -49,6 +49,7 @@ export const ENGLISH = {
   "studio.stream.ended.at": "ended on {at}",
   "studio.stream.away": "It ends by itself if you are away from it for {minutes} minutes.",
   "studio.stream.tickets": "Tickets are paid to you after {minutes} minutes live.",
+  "studio.stream.open": "Open the stream",
   "studio.stream.start": "Go live",
   "studio.stream.cancel": "Call off",
   "studio.stream.cancel.sure": "Call this stream off? Sold tickets are refunded.",

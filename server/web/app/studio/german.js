@@ -49,6 +49,7 @@ export const GERMAN = {
   "studio.stream.ended.at": "beendet am {at}",
   "studio.stream.away": "Er endet von selbst, wenn Sie {minutes} Minuten nicht dabei sind.",
   "studio.stream.tickets": "Tickets werden Ihnen nach {minutes} Minuten live gutgeschrieben.",
+  "studio.stream.open": "Stream öffnen",
   "studio.stream.start": "Live gehen",
   "studio.stream.cancel": "Absagen",
   "studio.stream.cancel.sure": "Diesen Stream absagen? Verkaufte Tickets werden erstattet.",

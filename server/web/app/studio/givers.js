@@ -4,7 +4,7 @@
 
 import { MoneyElement, html, nothing } from "../../elements/money/money_element.js";
 import { latestDays } from "../days.js";
-import { studioStyles } from "./styles.js";
+import { sectionStyles } from "../section_styles.js";
 
 const DAYS = 30;
 const SHOWN = 10; // until all are asked for
@@ -17,7 +17,7 @@ export class StudioGivers extends MoneyElement {
     givers: { state: true },
     error: { state: true },
   };
-  static styles = [...MoneyElement.styles, studioStyles];
+  static styles = [...MoneyElement.styles, sectionStyles];
 
   #reading = 0;
 

@@ -2,7 +2,7 @@
 
 import { MoneyElement, css, html } from "../../elements/money/money_element.js";
 import { latestMonths, monthOf, zone } from "../days.js";
-import { studioStyles } from "./styles.js";
+import { sectionStyles } from "../section_styles.js";
 
 const MONTHS = 12;
 // The kinds of postings that earn, and the kind whose refunds take from them: a ticket earns when it is released.
@@ -12,7 +12,7 @@ export class StudioMonth extends MoneyElement {
   static properties = { month: { state: true }, lines: { state: true }, error: { state: true } };
   static styles = [
     ...MoneyElement.styles,
-    studioStyles,
+    sectionStyles,
     css`
       select {
         width: auto;

@@ -3,13 +3,13 @@
 // Property `token` is the made token with its secret, which nothing can show again.
 
 import { MoneyElement, css, html, nothing } from "../../elements/money/money_element.js";
-import { studioStyles } from "./styles.js";
+import { sectionStyles } from "../section_styles.js";
 
 export class StudioOverlayLink extends MoneyElement {
   static properties = { token: { attribute: false }, progress: { state: true } };
   static styles = [
     ...MoneyElement.styles,
-    studioStyles,
+    sectionStyles,
     css`
       .notice,
       label {

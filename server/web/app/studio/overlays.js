@@ -5,7 +5,7 @@ import { MoneyElement, css, html, nothing } from "../../elements/money/money_ele
 import { PagedList } from "../../elements/base/paged_list.js";
 import { moment } from "../../elements/base/words.js";
 import "./overlay_link.js";
-import { studioStyles } from "./styles.js";
+import { sectionStyles } from "../section_styles.js";
 
 const NAME_MAX = 80;
 
@@ -18,7 +18,7 @@ export class StudioOverlays extends MoneyElement {
   };
   static styles = [
     ...MoneyElement.styles,
-    studioStyles,
+    sectionStyles,
     css`
       form {
         max-width: 36rem;

@@ -4,7 +4,7 @@
 // `creator-saved` with the new card.
 
 import { MoneyElement, css, html, nothing } from "../../elements/money/money_element.js";
-import { studioStyles } from "./styles.js";
+import { sectionStyles } from "../section_styles.js";
 
 const FIELDS = ["rateTokensPerMin", "displayName", "about", "pictureUrl"];
 const NAME_MAX = 80;
@@ -23,7 +23,7 @@ export class StudioProfile extends MoneyElement {
   };
   static styles = [
     ...MoneyElement.styles,
-    studioStyles,
+    sectionStyles,
     css`
       form {
         max-width: 36rem;

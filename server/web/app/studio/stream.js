@@ -5,8 +5,9 @@
 
 import { MoneyElement, css, html, nothing } from "../../elements/money/money_element.js";
 import { clock, moment } from "../../elements/base/words.js";
+import { addressOf } from "../place.js";
 import "./stream_earnings.js";
-import { studioStyles } from "./styles.js";
+import { sectionStyles } from "../section_styles.js";
 
 export class StudioStream extends MoneyElement {
   static properties = {
@@ -19,7 +20,7 @@ export class StudioStream extends MoneyElement {
   };
   static styles = [
     ...MoneyElement.styles,
-    studioStyles,
+    sectionStyles,
     css`
       article {
         display: grid;
@@ -44,6 +45,12 @@ export class StudioStream extends MoneyElement {
         border-radius: 1rem;
         background: var(--hm-bad, #b3261e);
         color: var(--hm-paper, #fff);
+      }
+      a.open {
+        display: inline-grid;
+        align-items: center;
+        min-height: 2.75rem;
+        font-weight: 600;
       }
       button.end {
         background: var(--hm-bad, #b3261e);
@@ -98,6 +105,7 @@ export class StudioStream extends MoneyElement {
     if (status === "ended") return nothing;
     if (this.isAsking) return this.#question();
     return html`<div class="row">
+      ${status === "live" ? this.#link() : nothing}
       ${status === "scheduled" ? this.#button("start", "studio.stream.start", () => this.#start()) : nothing}
       ${this.#button(
         "quiet",
@@ -107,6 +115,10 @@ export class StudioStream extends MoneyElement {
       )}
       ${this.#progress()}
     </div>`;
+  }
+
+  #link() {
+    return html`<a class="open" href=${addressOf("stream", this.stream.id)}>${this.t("studio.stream.open")}</a>`;
   }
 
   #question() {

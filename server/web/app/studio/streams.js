@@ -7,7 +7,7 @@ import { MoneyElement, css, html } from "../../elements/money/money_element.js";
 import { PagedList } from "../../elements/base/paged_list.js";
 import "./announcement.js";
 import "./stream.js";
-import { studioStyles } from "./styles.js";
+import { sectionStyles } from "../section_styles.js";
 
 const REFRESH_MS = 10_000;
 
@@ -15,7 +15,7 @@ export class StudioStreams extends MoneyElement {
   static properties = { userId: { attribute: false }, timings: { state: true } };
   static styles = [
     ...MoneyElement.styles,
-    studioStyles,
+    sectionStyles,
     css`
       ul {
         display: grid;

@@ -6,7 +6,8 @@ import { MoneyElement, css, html, nothing } from "../../elements/money/money_ele
 import "../../elements/money/payouts.js";
 import { addTexts } from "../../elements/base/words.js";
 import { pageStyles } from "../page_styles.js";
-import { addressOf } from "../place.js";
+import { sectionStyles } from "../section_styles.js";
+import { menuStyles, sectionMenu, showPresentLink } from "../section_menu.js";
 import "./availability.js";
 import "./earnings.js";
 import { ENGLISH } from "./english.js";
@@ -17,7 +18,6 @@ import "./month.js";
 import "./overlays.js";
 import "./profile.js";
 import "./streams.js";
-import { studioStyles } from "./styles.js";
 
 addTexts({ en: ENGLISH, de: GERMAN });
 
@@ -39,32 +39,11 @@ export class Studio extends MoneyElement {
   static styles = [
     ...MoneyElement.styles,
     pageStyles,
-    studioStyles,
+    sectionStyles,
+    menuStyles,
     css`
-      nav {
-        display: flex;
-        gap: 0 1.25rem;
-        margin-block: 1rem 1.5rem;
-        border-block-end: 1px solid var(--hm-line, #d5d8df);
-        overflow-x: auto;
-      }
-      nav a {
-        display: inline-grid;
-        flex: none;
-        align-items: center;
-        min-height: 2.75rem;
-        color: inherit;
-        text-decoration: none;
-      }
-      nav a[aria-current] {
-        box-shadow: inset 0 -3px 0 var(--hm-accent, #4a3fd6);
-        font-weight: 600;
-      }
       :is(hm-studio-month, hm-studio-givers) {
         margin-block-start: 2.5rem;
-      }
-      nav a:focus-visible {
-        outline-offset: -3px;
       }
     `,
   ];
@@ -74,10 +53,8 @@ export class Studio extends MoneyElement {
     this.#read();
   }
 
-  // On a phone the link of the present section may be out of sight.
   updated(changed) {
-    if (!changed.has("section") && !changed.has("card")) return;
-    this.renderRoot.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+    if (changed.has("section") || changed.has("card")) showPresentLink(this);
   }
 
   render() {
@@ -110,15 +87,7 @@ export class Studio extends MoneyElement {
   }
 
   #menu() {
-    return html`<nav aria-label=${this.t("studio.menu")}>
-      ${Object.entries(SECTIONS).map(
-        ([name, text]) => html`<a
-          href=${addressOf("studio", name)}
-          aria-current=${name === this.#shown ? "page" : nothing}
-          >${this.t(text)}</a
-        >`,
-      )}
-    </nav>`;
+    return sectionMenu(this, "studio", SECTIONS, this.#shown, this.t("studio.menu"));
   }
 
   #payouts() {

@@ -1,8 +1,8 @@
-// The looks that the parts of the studio share: sections, fields with a fault, choices, and tables.
+// The looks that the parts of the studio and of the operator's page share: sections, fields, choices, and tables.
 
-import { css } from "../../elements/base/element.js";
+import { css } from "../elements/base/element.js";
 
-export const studioStyles = css`
+export const sectionStyles = css`
   h1 {
     margin-block: 0.5rem 1rem;
   }
