@@ -8,6 +8,22 @@ from playwright.sync_api import Page, expect
 from tests.web.app_scenes import sign_in
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+# The sections, and a part of each that shows what was read.
+STUDIO = {
+    "Profile and rate": "hm-studio-profile form",
+    "Streams": "hm-studio-streams form",
+    "Earnings": "hm-studio-month table",
+    "Payouts": "hm-payouts [part=terms]",
+    "Overlays": "hm-studio-overlays form",
+}
+OPERATION = {
+    "Load": "hm-live-chart canvas",
+    "To decide": "hm-decision-list [part=empty]",
+    "Users": "hm-operator-users li",
+    "Reports": "hm-operator-reports [part=empty]",
+    "Accounts": "hm-day-chart canvas",
+    "Actions": "hm-operator-actions li",
+}
 # For each violation its rule and the elements, through all shadow roots.
 RUN = """async (rules) => {
   const { violations } = await axe.run(document, { runOnly: rules, resultTypes: ["violations"] });
@@ -47,7 +63,20 @@ def look_at_every_screen(page: Page, url: str, axe: str, scheme: str) -> None:
     page.get_by_role("button", name="Close").first.click()
     _watch(page, found)
     _call(page, found)
+    _work(page, found, url, "Cleo", "Studio", STUDIO)
+    _work(page, found, url, "Otto", "Operation", OPERATION)
     assert found.violations == [], found.violations
+
+
+def _work(page: Page, found: Inspector, url: str, name: str, place: str, sections: dict[str, str]) -> None:
+    """Look at each section of the studio or of the operator's page, once the part of it that is named has come."""
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, url, name)
+    page.get_by_role("link", name=place).click()
+    for section, part in sections.items():
+        page.get_by_role("link", name=section, exact=True).click()
+        page.locator(part).first.wait_for()
+        found.look(f"{place}, {section}")
 
 
 def _watch(page: Page, found: Inspector) -> None:

@@ -19,7 +19,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from tests.server.peers.tabs import ARGUMENTS
 
 STEP_MS_MAX = 20_000  # of one wait of the page
-REFUSED = "Failed to load resource"  # an answer with an error, which the page shows
+# What the browser itself writes: an answer with an error, and a lost connection, which the page shows.
+EXPECTED = ("Failed to load resource", "WebSocket connection to")
 # A camera and a microphone without a prompt. Candidates have addresses, since nothing resolves local names here; and
 # a page that the scene itself serves has no address, from which Chromium would let it reach this machine.
 MEDIA = (
@@ -48,7 +49,7 @@ def _open_page(browser: Browser, faults: list[str], **options: Any) -> Page:
     """Return a page of a context of its own; its errors and warnings are noted."""
 
     def note(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not message.text.startswith(REFUSED):
+        if message.type in ("error", "warning") and not message.text.startswith(EXPECTED):
             faults.append(f"{message.type}: {message.text}")
 
     page = browser.new_page(**options)

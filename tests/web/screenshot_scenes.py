@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page
 
+SECTION_MS = 3000  # in which a section is read, and its charts have two readings
 LOOK_MS = 400  # for pictures to load and motion to end
 CALL = "hm-call >> button"
 
@@ -35,6 +36,23 @@ def _walk(page: Page, url: str, prefix: str) -> None:
     _money(page, take)
     _stream(page, take)
     _call(page, take)
+    _sections(page, url, "Cleo", "studio", take)
+    _sections(page, url, "Otto", "operator", take)
+
+
+def _sections(page: Page, url: str, name: str, view: str, take: Callable[[str], None]) -> None:
+    """Each section of the studio or of the operator's page."""
+    page.evaluate("sessionStorage.clear()")
+    page.goto(url)
+    page.reload()
+    page.locator("hm-sign-in button", has_text=name).click()
+    page.locator(f'hm-app nav a[href="#/{view}"]').click()
+    links = page.locator("hm-page-entry nav a")
+    links.first.wait_for()
+    for i in range(links.count()):
+        links.nth(i).click()
+        page.wait_for_timeout(SECTION_MS)
+        take(f"{view}-{links.nth(i).get_attribute('href').rsplit('/', 1)[1]}")  # type: ignore[union-attr]
 
 
 def _money(page: Page, take: Callable[[str], None]) -> None:

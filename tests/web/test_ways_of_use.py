@@ -1,0 +1,65 @@
+"""The web client by keyboard alone, with hostile texts, under a storm of tips, and through a purchase in a call."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.web import hostile_scenes, keyboard_scenes, tip_storm_scenes, top_up_scenes
+from tests.web.browser import play
+from tests.web.demo import Demo
+
+pytestmark = pytest.mark.long
+
+FRAMES_MIN = 50  # a second
+PACE_SECONDS_MAX = 12.0  # in which the 500 tips of ten seconds are booked
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    settings = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "4"}
+    with Demo(tmp_path_factory.mktemp("ways") / "data", "--demo", settings=settings) as server:
+        yield server
+
+
+def test_tokens_are_bought_and_a_call_is_held_by_keyboard_alone(demo: Demo) -> None:
+    play(keyboard_scenes.buy_and_call, url=f"{demo.url}/")
+
+
+def test_hostile_texts_are_shown_as_text(demo: Demo) -> None:
+    creator = demo.person(name=hostile_scenes.REORDERED)
+    about = f"{hostile_scenes.MARKUP} about"
+    demo.change("/creators/me", creator, {"displayName": "Zed", "about": about, "rateTokensPerMin": 60})
+    stream = demo.live_stream(creator, title=hostile_scenes.MARKUP)
+    fan = demo.person(10, name=hostile_scenes.MARKUP)
+    play(hostile_scenes.show_as_text, url=f"{demo.url}/", fan=fan._asdict(), stream=stream["id"], about=about)
+
+
+def test_five_hundred_tips_in_ten_seconds_keep_the_page_at_its_pace(demo: Demo, tmp_path: Path) -> None:
+    creator = demo.creator("Tia")
+    stream = demo.live_stream(creator)
+    fans = [demo.person(100).token for _ in range(10)]
+    out = tmp_path / "frames"
+    given = {"fans": fans, "creator": creator.user_id, "stream": stream["id"], "out": str(out)}
+    play(tip_storm_scenes.keep_the_pace, url=f"{demo.url}/", **given)
+    frames, seconds = map(float, out.read_text().split())
+    print(f"{frames:.1f} frames a second, 500 tips in {seconds:.1f} s")
+    assert seconds < PACE_SECONDS_MAX
+    assert frames >= FRAMES_MIN
+
+
+def test_a_fan_who_runs_low_buys_tokens_without_leaving_the_call(demo: Demo) -> None:
+    fan, creator = demo.person(10, name="Lou"), demo.creator("Lea")
+    demo.change("/creators/me", creator, {"displayName": "Lea", "rateTokensPerMin": 60})
+    play(
+        top_up_scenes.top_up_in_a_call,
+        url=f"{demo.url}/",
+        fan=fan.token,
+        creator=creator.token,
+        creator_id=creator.user_id,
+    )
+    (call,) = demo.read("/calls/history", fan)["items"]
+    balance = demo.read("/wallet", fan)["balance"]
+    assert call["endReason"] == "hangup"
+    assert balance == 10 + 100 - call["tokens"]
+    assert demo.read("/wallet", creator)["balance"] == call["tokens"]
