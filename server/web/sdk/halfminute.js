@@ -13,7 +13,7 @@ const CALLS_MAX = 50;
 const REFRESH_MS = 5000;
 const REFRESHES_MAX = 10;
 const SECRETS = ["token", "credential"];
-const WAKING = ["online", "pageshow", "visibilitychange"];
+const WAKING = ["online", "offline", "pageshow", "visibilitychange"];
 
 const CLOCK = {
   now: () => Date.now(),

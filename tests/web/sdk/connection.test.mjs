@@ -160,6 +160,17 @@ for (const type of ["online", "pageshow", "visibilitychange"]) {
   });
 }
 
+test("a browser that goes offline has its connection checked at once", async () => {
+  const page = pretendPage();
+  const { server, clock, hm } = await connected();
+  server.socket.isMute = true;
+  server.isAway = true;
+  page.dispatchEvent(new Event("offline"));
+  await clock.pass(3200);
+  assert.notEqual(hm.state.name, "connected");
+  hm.close();
+});
+
 test("a page that is hidden does not wake", async () => {
   const page = pretendPage();
   globalThis.document = { visibilityState: "hidden" };
