@@ -1,5 +1,6 @@
 """Scenes that look at each screen of the web client with axe-core, in the light and the dark theme."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Inspector:
         self.violations += [{"screen": screen, **each} for each in self._page.evaluate(RUN, RULES)]
 
 
-def look_at_every_screen(page: Page, url: str, axe: str, scheme: str) -> None:
+def look_at_every_screen(page: Page, open_page: Callable[..., Page], url: str, axe: str, scheme: str) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
     found = Inspector(page, axe)
     page.goto(url)
@@ -63,6 +64,11 @@ def look_at_every_screen(page: Page, url: str, axe: str, scheme: str) -> None:
     page.get_by_role("button", name="Close").first.click()
     _watch(page, found)
     _call(page, found)
+    creator_page = open_page(color_scheme=scheme, reduced_motion="reduce")
+    incoming = Inspector(creator_page, axe)
+    _be_called(page, creator_page, incoming, url)
+    found.violations += incoming.violations
+    _lose(page, found)
     _work(page, found, url, "Cleo", "Studio", STUDIO)
     _work(page, found, url, "Otto", "Operation", OPERATION)
     assert found.violations == [], found.violations
@@ -94,6 +100,34 @@ def _watch(page: Page, found: Inspector) -> None:
     page.get_by_role("button", name="Leave").click()
     expect(page.get_by_text("You left the stream.")).to_be_visible()
     found.look("stream, left")
+    page.get_by_role("link", name="halfminute").click()
+    page.get_by_role("link", name="Mara's evening show").click()
+    page.get_by_role("button", name="Get a ticket").click()
+    page.get_by_role("button", name="Buy the ticket").wait_for()
+    found.look("ticket")
+    page.get_by_role("button", name="Close").first.click()
+
+
+def _be_called(page: Page, creator_page: Page, found: Inspector, url: str) -> None:
+    sign_in(creator_page, url, "Cleo")
+    page.get_by_role("link", name="halfminute").click()
+    page.get_by_role("link", name="Call Cleo").click()
+    page.get_by_role("button", name="Call Cleo").click()
+    creator_page.get_by_role("button", name="Decline").wait_for()
+    found.look("call, incoming")
+    creator_page.get_by_role("button", name="Decline").click()
+    creator_page.get_by_text("You declined").wait_for()
+    found.look("call, declined")
+
+
+def _lose(page: Page, found: Inspector) -> None:
+    page.get_by_role("link", name="halfminute").click()
+    page.get_by_role("link", name="Call Bruno").wait_for()
+    page.context.set_offline(True)
+    page.get_by_text("No connection.").wait_for()
+    found.look("home, without a connection")
+    page.context.set_offline(False)
+    expect(page.get_by_text("No connection.")).to_have_count(0)
 
 
 def _call(page: Page, found: Inspector) -> None:

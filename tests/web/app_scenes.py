@@ -53,6 +53,7 @@ def load_home(page: Page, url: str) -> None:
     page.wait_for_load_state("networkidle")
     print(f"{sum(transferred)} bytes in {len(transferred)} answers, first paint after {first_paint:.0f} ms")
     assert sum(transferred) < 150_000
+    assert first_paint < 1000
     assert page.evaluate("window.shift") < 0.02
 
 

@@ -118,6 +118,35 @@ def read_reports_and_prove(page: Page, url: str, reason: str) -> None:
     expect(operation.locator("hm-operator-actions")).to_contain_text("No operator has done anything yet.")
 
 
+def compare_charts(page: Page, url: str) -> None:
+    """The charts have the figures of the API."""
+    operation = open_operation(page, url)
+    latest = page.locator("hm-live-chart[label='Connections']")
+    expect(latest).to_have_attribute("reading", re.compile("^[1-9]"))
+    token = page.evaluate("sessionStorage.getItem('halfminute.token')")
+    headers = {"Authorization": f"Bearer {token}"}
+    figures = page.request.get(f"{url}api/admin/figures", headers=headers).json()
+    expect(latest).to_have_attribute("reading", str(figures["connections"]))
+    expect(operation.locator(".tiles div", has_text="Streams")).to_contain_text(str(figures["streams"]))
+    page.get_by_role("link", name="Accounts").click()
+    chart = operation.locator("hm-day-chart")
+    expect(chart.locator("canvas")).to_be_visible()
+    zone = page.evaluate("Intl.DateTimeFormat().resolvedOptions().timeZone")
+    overview = page.request.get(f"{url}api/admin/overview", headers=headers, params={"days": 30, "tz": zone}).json()
+    spent = {
+        day["day"]: sum(day[kind].get("tokens", 0) for kind in ("blocks", "tips", "ticketSales"))
+        for day in overview["days"]
+    }
+    shown = {day["day"]: day["tokens"] for day in chart.evaluate("(chart) => chart.days")}
+    assert len(shown) == 30
+    assert {day: tokens for day, tokens in shown.items() if tokens} == {
+        day: tokens for day, tokens in spent.items() if tokens
+    }
+    assert sum(spent.values()) >= 40
+    balances = operation.locator(".card", has_text="All users")
+    expect(balances).to_contain_text(f"{overview['closing']['users']:,}")
+
+
 def be_turned_away(page: Page, url: str) -> None:
     sign_in(page, url, "Finn")
     expect(page.get_by_role("link", name="Operation")).to_have_count(0)

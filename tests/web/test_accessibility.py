@@ -16,6 +16,7 @@ pytestmark = pytest.mark.long
 
 AXE = "axe-core@4.10.3"
 INSTALL_SECONDS_MAX = 300
+SETTINGS = {"HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "1"}  # one fan is declined twice
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with ServerProcess(tmp_path_factory.mktemp("client") / "data", "--demo") as server:
+    with ServerProcess(tmp_path_factory.mktemp("client") / "data", "--demo", settings=SETTINGS) as server:
         yield f"http://127.0.0.1:{server.http_port}/"
 
 

@@ -64,5 +64,10 @@ def test_reports_are_text_and_the_ledger_is_proved(demo: Demo) -> None:
     play(operator_scenes.read_reports_and_prove, url=f"{demo.url}/", reason="onerror=alert(1)")
 
 
+def test_charts_and_balances_are_those_of_the_api(demo: Demo) -> None:
+    demo.tip(demo.person(100), demo.creator("Sue"), 40)
+    play(operator_scenes.compare_charts, url=f"{demo.url}/")
+
+
 def test_others_are_turned_away(demo: Demo) -> None:
     play(operator_scenes.be_turned_away, url=f"{demo.url}/")

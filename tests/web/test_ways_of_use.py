@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web import hostile_scenes, keyboard_scenes, tip_storm_scenes, top_up_scenes
+from tests.web import gift_scenes, hostile_scenes, keyboard_scenes, tip_storm_scenes, top_up_scenes
 from tests.web.browser import play
 from tests.web.demo import Demo
 
@@ -33,6 +33,13 @@ def test_hostile_texts_are_shown_as_text(demo: Demo) -> None:
     stream = demo.live_stream(creator, title=hostile_scenes.MARKUP)
     fan = demo.person(10, name=hostile_scenes.MARKUP)
     play(hostile_scenes.show_as_text, url=f"{demo.url}/", fan=fan._asdict(), stream=stream["id"], about=about)
+
+
+def test_a_tip_is_seen_by_another_viewer_and_on_the_overlay(demo: Demo) -> None:
+    creator = demo.creator("Una")
+    stream = demo.live_stream(creator)
+    secret = demo.send("/overlay-tokens", creator, {"name": "OBS"})["secret"]
+    play(gift_scenes.give_before_others, url=f"{demo.url}/", stream=stream["id"], secret=secret)
 
 
 def test_five_hundred_tips_in_ten_seconds_keep_the_page_at_its_pace(demo: Demo, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import { languageOf } from "../../elements/base/words.js";
 import { ChartElement } from "./chart_element.js";
 
 const LABEL_WIDTH = 90; // pixels of a time on the axis
+const SHOWN_SECONDS = 300;
 
 export class LiveChart extends ChartElement {
   static properties = { points: { attribute: false }, reading: {} };
@@ -63,9 +64,9 @@ export class LiveChart extends ChartElement {
 
   get options() {
     return {
-      padding: [8, 8, 0, 0],
+      padding: [8, 28, 0, 0], // the half of the last label
       cursor: { show: false },
-      scales: { y: { range: (_, low, high) => [0, Math.max(1, high ?? 0) * 1.1] } },
+      scales: { x: { range: (_, __, latest) => [latest - SHOWN_SECONDS, latest] }, y: { range: (_, low, high) => [0, Math.max(1, high ?? 0) * 1.1] } },
       series: [{}, { stroke: this.colour("accent"), width: 2, points: { show: false } }],
       axes: [this.#timeAxis(), this.amountAxis(languageOf(this))],
     };

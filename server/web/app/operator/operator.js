@@ -1,7 +1,7 @@
 // <hm-operator section detail>: the place of operators: load, decisions, users, reports, accounts, and what was done.
 
 import { addTexts } from "../../elements/base/words.js";
-import { MoneyElement, html, nothing } from "../../elements/money/money_element.js";
+import { MoneyElement, css, html, nothing } from "../../elements/money/money_element.js";
 import { pageStyles } from "../page_styles.js";
 import { menuStyles, sectionMenu, showPresentLink } from "../section_menu.js";
 import { sectionStyles } from "../section_styles.js";
@@ -29,7 +29,17 @@ const SECTIONS = {
 
 export class Operator extends MoneyElement {
   static properties = { section: {}, detail: {} };
-  static styles = [...MoneyElement.styles, pageStyles, sectionStyles, menuStyles];
+  static styles = [
+    ...MoneyElement.styles,
+    pageStyles,
+    sectionStyles,
+    menuStyles,
+    css`
+      hm-operator-rooms {
+        margin-block-start: 2.5rem;
+      }
+    `,
+  ];
 
   updated(changed) {
     if (changed.has("section")) showPresentLink(this);

@@ -33,6 +33,15 @@ export const operatorStyles = css`
   .card {
     min-width: 0;
   }
+  .card h3 {
+    margin-block-end: 0.75rem;
+  }
+  :is(hm-operator-proof, hm-user-history) {
+    margin-block-end: 2.5rem;
+  }
+  hm-user-history {
+    margin-block-start: 2.5rem;
+  }
   .bad {
     color: var(--hm-bad, #b3261e);
   }
