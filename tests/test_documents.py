@@ -10,7 +10,15 @@ from tests.style import LAYERS
 from tests.support.requirements import ROOT
 
 CONTRACT = ROOT / "server" / "contract.md"
-DOCUMENTS = ("README.md", "server/contract.md", "tests/contract.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md")
+DOCUMENTS = (
+    "README.md",
+    "server/contract.md",
+    "server/web/elements/README.md",
+    "server/web/sdk/README.md",
+    "tests/contract.md",
+    ".github/CONTRIBUTING.md",
+    ".github/SECURITY.md",
+)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 HEADING = re.compile(r"^## (?:\d+\. )?(.+)$", re.MULTILINE)
 CITATION = re.compile(r"contract\.md, ([A-Z][\w ]*)")

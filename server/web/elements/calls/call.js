@@ -2,7 +2,8 @@
 // property `call`.
 //
 // Slots: `tip` is beside the controls; `top-up` is shown where tokens are missing.
-// Events: `call-rings` (a call of one's own), `call-started`, `call-ended`, `call-closed`, and `top-up` with `required`, `balance` and `shortfall`.
+// Events: `call-rings` (a call of one's own), `call-started`, `call-ended`, `call-closed`, and `top-up` with `required`,
+// `balance` and `shortfall`.
 //
 // An element that leaves its page ends its call: nobody pays for a call that cannot be seen.
 
