@@ -63,8 +63,11 @@ def ban_and_lift(page: Page, url: str, name: str) -> None:
     user.get_by_role("button", name="Ban").click()
     _decide(user.locator("hm-decision-form"), "threats in chat", "Ban, and end")
     expect(user.get_by_text("Banned: threats in chat, without an end.")).to_be_visible()
+    user.get_by_role("button", name="Change the ban").click()
+    _decide(user.locator("hm-decision-form"), "and once more", "Ban, and end", Until="2035-01-02T03:04")
+    expect(user.get_by_text("Banned: and once more, until Jan 2, 2035")).to_be_visible()
     user.get_by_role("link", name="All users").click()
-    expect(page.locator("hm-operator-users").get_by_text("threats in chat")).to_be_visible()
+    expect(page.locator("hm-operator-users").get_by_text("and once more")).to_be_visible()
     page.go_back()
     user.get_by_role("button", name="Lift the ban").click()
     expect(user.get_by_text("Banned:")).to_have_count(0)
@@ -108,6 +111,8 @@ def read_reports_and_prove(page: Page, url: str, reason: str) -> None:
     operation = open_operation(page, url, "Reports")
     expect(operation.locator("hm-operator-reports li").first).to_contain_text(reason)
     assert operation.locator("hm-operator-reports img").count() == 0, "a reason is shown as text"
+    with page.expect_request("**/api/admin/reports*"):
+        operation.get_by_role("button", name="Read again").click()
     page.get_by_role("link", name="Accounts").click()
     operation.get_by_role("button", name="Prove it now").click()
     expect(operation.get_by_text("invariants hold")).to_be_visible()

@@ -47,8 +47,8 @@ def earn_and_give_back(page: Page, url: str, token: str, fan: str, operator: str
     studio.get_by_text("The days as a table").click()
     expect(today(studio)).to_have_text(["1", "0", "20"])
     expect(source(studio, "Calls and streams")).to_have_text(["20", "0", "20"])
-    expect(source(studio, "Tips")).to_have_text(["35", "0", "35"])
-    expect(source(studio, "Together")).to_have_text(["55", "0", "55"])
+    expect(source(studio, "Tips")).to_have_text(["75", "0", "75"])
+    expect(source(studio, "Together")).to_have_text(["95", "0", "95"])
     page.evaluate(REFUND, [operator, call_id])
     page.reload()
     expect(studio.get_by_text("In 30 days: 0 tokens. Blocks: 1, refunded tokens: 20.")).to_be_visible()
@@ -56,7 +56,7 @@ def earn_and_give_back(page: Page, url: str, token: str, fan: str, operator: str
     studio.get_by_text("The days as a table").click()
     expect(today(studio)).to_have_text(["1", "20", "0"])
     expect(source(studio, "Calls and streams")).to_have_text(["20", "20", "0"])
-    expect(source(studio, "Together")).to_have_text(["55", "20", "35"])
+    expect(source(studio, "Together")).to_have_text(["95", "20", "75"])
     choose_a_period(studio)
 
 

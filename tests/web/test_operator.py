@@ -25,9 +25,10 @@ def test_a_user_is_banned_and_the_ban_is_lifted(demo: Demo) -> None:
     fan = demo.person(name="Rude Ruben")
     play(operator_scenes.ban_and_lift, url=f"{demo.url}/", name="Rude Ruben")
     operator = demo.person(role="operator")
-    (ban,) = demo.read(f"/admin/users/{fan.user_id}/bans", operator)["items"]
-    assert ban["reason"] == "threats in chat"
-    assert ban["liftedAt"] is not None
+    latest, first = demo.read(f"/admin/users/{fan.user_id}/bans", operator)["items"]
+    assert (first["reason"], first["until"]) == ("threats in chat", None)
+    assert (latest["reason"], latest["until"][:4]) == ("and once more", "2035")
+    assert latest["liftedAt"] is not None
 
 
 def test_tokens_are_credited_once(demo: Demo) -> None:

@@ -1,11 +1,12 @@
 """The web client by keyboard alone, with hostile texts, under a storm of tips, and through a purchase in a call."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.web import gift_scenes, hostile_scenes, keyboard_scenes, tip_storm_scenes, top_up_scenes
+from tests.web import embedding_scenes, gift_scenes, hostile_scenes, keyboard_scenes, tip_storm_scenes, top_up_scenes
 from tests.web.browser import play
 from tests.web.demo import Demo
 
@@ -17,7 +18,10 @@ PACE_SECONDS_MAX = 12.0  # in which the 500 tips of ten seconds are booked
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    settings = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "4"}
+    settings = {
+        "HALFMINUTE_CALLS_BLOCK_SECONDS": "4",
+        "HALFMINUTE_HTTP_ALLOWED_ORIGINS": json.dumps([embedding_scenes.ELSEWHERE]),
+    }
     with Demo(tmp_path_factory.mktemp("ways") / "data", "--demo", settings=settings) as server:
         yield server
 
@@ -33,6 +37,14 @@ def test_hostile_texts_are_shown_as_text(demo: Demo) -> None:
     stream = demo.live_stream(creator, title=hostile_scenes.MARKUP)
     fan = demo.person(10, name=hostile_scenes.MARKUP)
     play(hostile_scenes.show_as_text, url=f"{demo.url}/", fan=fan._asdict(), stream=stream["id"], about=about)
+    logged = demo.errors.all()
+    assert logged
+    assert not [line for line in logged if "eyJ" in line], "no token is in the log"
+
+
+def test_another_website_embeds_elements(demo: Demo) -> None:
+    given = {"token": demo.person(70).token, "creator": demo.creator("Vera").user_id}
+    play(embedding_scenes.use_elements_elsewhere, url=demo.url, **given)
 
 
 def test_a_tip_is_seen_by_another_viewer_and_on_the_overlay(demo: Demo) -> None:

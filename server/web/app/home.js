@@ -48,6 +48,18 @@ export class Home extends HalfminuteElement {
         border-block-end: 1px solid var(--hm-line, #d5d8df);
         overflow-wrap: anywhere;
       }
+      .bone {
+        height: 9rem;
+        border-radius: var(--hm-radius, 0.75rem);
+        background: var(--hm-panel, #f4f5f8);
+      }
+      .hidden-text {
+        position: absolute;
+        width: 1px;
+        height: 1px;
+        overflow: hidden;
+        clip-path: inset(50%);
+      }
       .live {
         color: var(--hm-bad, #b3261e);
         font-weight: 600;
@@ -103,7 +115,7 @@ export class Home extends HalfminuteElement {
   }
 
   #creators() {
-    if (!this.creators) return html`<p role="status">${this.t("loading")}</p>`;
+    if (!this.creators) return this.#waiting();
     if (!this.creators.length) return html`<p class="quiet-text">${this.t("home.noCreators")}</p>`;
     return html`<ul class="cards">
       ${this.creators.map(
@@ -112,6 +124,13 @@ export class Home extends HalfminuteElement {
         </li>`,
       )}
     </ul>`;
+  }
+
+  #waiting() {
+    return html`<p class="hidden-text" role="status">${this.t("loading")}</p>
+      <ul class="cards" aria-hidden="true">
+        ${[1, 2, 3].map(() => html`<li class="bone"></li>`)}
+      </ul>`;
   }
 
   #streams() {
