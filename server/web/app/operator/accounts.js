@@ -1,6 +1,7 @@
 // <hm-operator-accounts>: the proof of the ledger, the balances of all wallets, and sales and spending by day.
 
 import { price } from "../../elements/base/words.js";
+import { Reading } from "../../elements/base/reading.js";
 import { MoneyElement, html, nothing } from "../../elements/money/money_element.js";
 import "../charts/day_chart.js";
 import { latestDays, zone } from "../days.js";
@@ -12,38 +13,36 @@ const DAYS = 30;
 const BALANCES = ["users", "escrow", "tokenSales", "promotions", "payouts", "losses"];
 
 export class OperatorAccounts extends MoneyElement {
-  static properties = { overview: { state: true }, error: { state: true } };
   static styles = [...MoneyElement.styles, sectionStyles, operatorStyles];
+
+  #overview = new Reading(this, () => this.api.getAdminOverview({ days: DAYS, tz: zone() }));
 
   begin(client) {
     super.begin(client);
-    this.#read();
+    this.#overview.start();
   }
 
   render() {
     return html`<hm-operator-proof></hm-operator-proof>
       <section class="stack">
         <h2>${this.t("operator.overview", { count: DAYS })}</h2>
-        ${this.#content()}
+        ${this.#overview.view((overview) => this.#content(overview), 6)}
       </section>`;
   }
 
-  #content() {
-    if (this.error) return this.failure(this.error, () => this.#read());
-    if (!this.overview) return this.skeleton(6);
-    const days = this.#days();
+  #content(overview) {
+    const days = spentByDay(overview);
     const spent = days.reduce((sum, { tokens }) => sum + tokens, 0);
     return html`<div class="columns">
-        <div class="card">${this.#sums()}</div>
-        <div class="card">${this.#balances()}</div>
+        <div class="card">${this.#sums(overview)}</div>
+        <div class="card">${this.#balances(overview)}</div>
       </div>
       <h3>${this.t("operator.overview.spent")}</h3>
       <hm-day-chart .days=${days} label=${this.t("operator.overview.chart", { tokens: spent })}></hm-day-chart>
-      <p class="hint">${this.t("operator.overview.scope", { zone: this.overview.tz })}</p>`;
+      <p class="hint">${this.t("operator.overview.scope", { zone: overview.tz })}</p>`;
   }
 
-  #sums() {
-    const { total, margin, currency, payoutCurrency } = this.overview;
+  #sums({ total, margin, currency, payoutCurrency }) {
     const { tokenSales, tips, blocks, ticketSales, calls, cashOut, cashOutCents } = total;
     const money = (cents, unit) => price(this.language, cents, unit);
     return html`<h3>${this.t("operator.overview.sums")}</h3>
@@ -58,8 +57,7 @@ export class OperatorAccounts extends MoneyElement {
       </dl>`;
   }
 
-  #balances() {
-    const { closing } = this.overview;
+  #balances({ closing }) {
     return html`<h3>${this.t("operator.balances")}</h3>
       <dl>
         ${BALANCES.map(
@@ -72,22 +70,13 @@ export class OperatorAccounts extends MoneyElement {
   #fact(name, value) {
     return html`<dt>${this.t(`operator.overview.${name}`)}</dt><dd>${value}</dd>`;
   }
+}
 
-  /** What fans have spent on each day, without refunded tokens, the oldest day first. */
-  #days() {
-    const byDay = new Map(this.overview.days.map((each) => [each.day, each]));
-    const tokensOf = (sums) => (sums?.blocks.tokens ?? 0) + (sums?.tips.tokens ?? 0) + (sums?.ticketSales.tokens ?? 0);
-    return latestDays(DAYS).map((day) => ({ day, tokens: tokensOf(byDay.get(day)) }));
-  }
-
-  async #read() {
-    this.error = undefined;
-    try {
-      this.overview = await this.api.getAdminOverview({ days: DAYS, tz: zone() });
-    } catch (error) {
-      this.error = error;
-    }
-  }
+/** What fans have spent on each day, without refunded tokens, the oldest day first. */
+function spentByDay({ days }) {
+  const byDay = new Map(days.map((each) => [each.day, each]));
+  const tokensOf = (sums) => (sums?.blocks.tokens ?? 0) + (sums?.tips.tokens ?? 0) + (sums?.ticketSales.tokens ?? 0);
+  return latestDays(DAYS).map((day) => ({ day, tokens: tokensOf(byDay.get(day)) }));
 }
 
 customElements.define("hm-operator-accounts", OperatorAccounts);

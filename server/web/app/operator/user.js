@@ -3,6 +3,7 @@
 // Property `userId`.
 
 import { moment } from "../../elements/base/words.js";
+import { Reading } from "../../elements/base/reading.js";
 import { MoneyElement, html, nothing } from "../../elements/money/money_element.js";
 import { addressOf } from "../place.js";
 import { sectionStyles } from "../section_styles.js";
@@ -13,47 +14,46 @@ import "./user_history.js";
 export class OperatorUser extends MoneyElement {
   static properties = {
     userId: { attribute: false },
-    found: { state: true }, // the answer of the API
     form: { state: true }, // of the open form: "ban" or "credit"
     isDone: { state: true },
     error: { state: true },
   };
   static styles = [...MoneyElement.styles, sectionStyles, operatorStyles];
 
+  #found = new Reading(this, () => this.api.getAdminUsersUserId({ userId: this.userId }));
+
   begin(client) {
     super.begin(client);
-    this.#read();
+    this.#found.start();
   }
 
   willUpdate(changed) {
     if (!changed.has("userId") || !this.api) return;
-    this.found = this.form = undefined;
+    this.form = this.error = undefined;
     this.isDone = false;
-    this.#read();
+    this.#found.restart();
   }
 
   render() {
     return html`<p><a href=${addressOf("operator", "users")}>${this.t("operator.user.back")}</a></p>
-      ${this.#content()}`;
+      ${this.#found.view((found) => this.#content(found), 6)}`;
   }
 
-  #content() {
-    if (this.error) return this.failure(this.error, () => this.#read());
-    if (!this.found) return this.skeleton(6);
-    const { user, wallet } = this.found;
+  #content(found) {
+    const { user, wallet } = found;
     return html`<section class="stack">
         <h2><bdi>${user.displayName || this.t("operator.user.nameless")}</bdi></h2>
         <div class="columns">
-          <div class="card stack">${this.#person()}</div>
+          <div class="card stack">${this.#person(found)}</div>
           <div class="card stack">${this.#wallet(wallet)}</div>
         </div>
+        ${this.error ? this.failure(this.error) : nothing}
         <p role="status" class="state good">${this.isDone ? this.t("operator.decided") : nothing}</p>
       </section>
       <hm-user-history .userId=${this.userId} @refunded=${() => this.#changed()}></hm-user-history>`;
   }
 
-  #person() {
-    const { user, creator, ban, online } = this.found;
+  #person({ user, creator, ban, online }) {
     return html`<dl class="facts">
         ${this.#fact("operator.user.id", html`<span class="code">${user.userId}</span>`)}
         ${user.email ? this.#fact("operator.user.email", html`<bdi>${user.email}</bdi>`) : nothing}
@@ -144,18 +144,7 @@ export class OperatorUser extends MoneyElement {
     this.form = undefined;
     this.isDone = true;
     this.renderRoot.querySelector("hm-user-history")?.reread();
-    return this.#read();
-  }
-
-  async #read() {
-    const { userId } = this;
-    this.error = undefined;
-    try {
-      const found = await this.api.getAdminUsersUserId({ userId });
-      if (userId === this.userId) this.found = found;
-    } catch (error) {
-      if (userId === this.userId) this.error = error;
-    }
+    return this.#found.start();
   }
 }
 

@@ -1,5 +1,6 @@
 // <hm-studio-earnings>: what calls and streams have earned by day, as a chart and as a table, net of refunds.
 
+import { Reading } from "../../elements/base/reading.js";
 import { MoneyElement, html, nothing } from "../../elements/money/money_element.js";
 import { dayOf, latestDays, zone } from "../days.js";
 import "../charts/day_chart.js";
@@ -10,12 +11,10 @@ const PERIODS = [7, 30, 90]; // days
 export class StudioEarnings extends MoneyElement {
   static properties = {
     count: { state: true }, // of days that are shown
-    stats: { state: true },
-    error: { state: true },
   };
   static styles = [...MoneyElement.styles, sectionStyles];
 
-  #reading = 0;
+  #stats = new Reading(this, () => this.#read());
 
   constructor() {
     super();
@@ -24,7 +23,7 @@ export class StudioEarnings extends MoneyElement {
 
   begin(client) {
     super.begin(client);
-    this.#read();
+    this.#stats.start();
   }
 
   render() {
@@ -35,7 +34,7 @@ export class StudioEarnings extends MoneyElement {
           ${PERIODS.map((count) => this.#period(count))}
         </div>
       </div>
-      ${this.#content()}
+      ${this.#stats.view((stats) => this.#content(stats), 6)}
     </section>`;
   }
 
@@ -46,14 +45,11 @@ export class StudioEarnings extends MoneyElement {
     </button>`;
   }
 
-  #content() {
-    if (this.error) return this.failure(this.error, () => this.#read());
-    if (!this.stats) return this.skeleton(6);
-    const { blocks, tokens, refundedTokens: refunded, days } = this.stats;
+  #content({ blocks, tokens, refundedTokens: refunded, days, tz }) {
     const sums = this.t("studio.earnings.sums", { count: days.length, tokens, blocks, refunded });
     return html`<p role="status" class="tabular">${sums}</p>
       ${blocks || refunded ? html`<hm-day-chart .days=${days} label=${sums}></hm-day-chart>` : nothing}
-      <p class="hint">${this.t("studio.earnings.scope", { zone: this.stats.tz })}</p>
+      <p class="hint">${this.t("studio.earnings.scope", { zone: tz })}</p>
       ${blocks || refunded ? this.#table(days) : nothing}`;
   }
 
@@ -87,23 +83,16 @@ export class StudioEarnings extends MoneyElement {
 
   #show(count) {
     this.count = count;
-    this.#read();
+    this.#stats.start();
   }
 
-  // Only the answers to the latest reading are shown. Days without blocks and refunds are not in the answer.
+  // Days without blocks and refunds are not in the answer.
   async #read() {
-    const reading = ++this.#reading;
     const days = latestDays(this.count);
-    this.error = undefined;
-    try {
-      const { tz, creator } = await this.api.getBillingStats({ from: days[0], tz: zone() });
-      if (reading !== this.#reading) return;
-      const byDay = new Map(creator.byDay.map((each) => [each.day, each]));
-      const all = days.map((day) => byDay.get(day) ?? { day, blocks: 0, tokens: 0, refundedTokens: 0 });
-      this.stats = { ...creator, tz, days: all };
-    } catch (error) {
-      if (reading === this.#reading) this.error = error;
-    }
+    const { tz, creator } = await this.api.getBillingStats({ from: days[0], tz: zone() });
+    const byDay = new Map(creator.byDay.map((each) => [each.day, each]));
+    const all = days.map((day) => byDay.get(day) ?? { day, blocks: 0, tokens: 0, refundedTokens: 0 });
+    return { ...creator, tz, days: all };
   }
 }
 

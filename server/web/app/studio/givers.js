@@ -2,6 +2,7 @@
 //
 // Property `userId` is the creator's.
 
+import { Reading } from "../../elements/base/reading.js";
 import { MoneyElement, html, nothing } from "../../elements/money/money_element.js";
 import { latestDays } from "../days.js";
 import { sectionStyles } from "../section_styles.js";
@@ -14,16 +15,14 @@ export class StudioGivers extends MoneyElement {
     userId: { attribute: false },
     isRecent: { state: true }, // whether only the latest days count
     isWhole: { state: true },
-    givers: { state: true },
-    error: { state: true },
   };
   static styles = [...MoneyElement.styles, sectionStyles];
 
-  #reading = 0;
+  #givers = new Reading(this, () => this.#read());
 
   begin(client) {
     super.begin(client);
-    this.#read();
+    this.#givers.start();
   }
 
   render() {
@@ -35,7 +34,7 @@ export class StudioGivers extends MoneyElement {
           ${this.#period(this.t("studio.earnings.count", { count: DAYS }), true)}
         </div>
       </div>
-      ${this.#content()}
+      ${this.#givers.view((givers) => this.#content(givers), 4)}
     </section>`;
   }
 
@@ -46,11 +45,9 @@ export class StudioGivers extends MoneyElement {
     </button>`;
   }
 
-  #content() {
-    if (this.error) return this.failure(this.error, () => this.#read());
-    if (!this.givers) return this.skeleton(4);
-    if (!this.givers.length) return html`<p class="quiet-text">${this.t("studio.givers.empty")}</p>`;
-    const shown = this.isWhole ? this.givers : this.givers.slice(0, SHOWN);
+  #content(givers) {
+    if (!givers.length) return html`<p class="quiet-text">${this.t("studio.givers.empty")}</p>`;
+    const shown = this.isWhole ? givers : givers.slice(0, SHOWN);
     return html`<table>
         <thead>
           <tr>
@@ -63,7 +60,7 @@ export class StudioGivers extends MoneyElement {
           ${shown.map((giver) => this.#row(giver))}
         </tbody>
       </table>
-      ${shown.length < this.givers.length ? this.#more() : nothing}`;
+      ${shown.length < givers.length ? this.#more(givers.length) : nothing}`;
   }
 
   #row({ displayName, tips, tokens }) {
@@ -75,28 +72,21 @@ export class StudioGivers extends MoneyElement {
     </tr>`;
   }
 
-  #more() {
+  #more(count) {
     return html`<button type="button" class="quiet" @click=${() => (this.isWhole = true)}>
-      ${this.t("studio.givers.more", { count: this.givers.length })}
+      ${this.t("studio.givers.more", { count })}
     </button>`;
   }
 
   #show(isRecent) {
     this.isRecent = isRecent;
-    this.#read();
+    this.#givers.start();
   }
 
-  // Only the answers to the latest reading are shown. The period begins with a day of the reader's time zone.
+  // The period begins with a day of the reader's time zone.
   async #read() {
-    const reading = ++this.#reading;
-    this.error = undefined;
     const from = this.isRecent ? new Date(`${latestDays(DAYS)[0]}T00:00`).toISOString() : undefined;
-    try {
-      const { items } = await this.api.getTipsLeaderboard({ creatorId: this.userId, from });
-      if (reading === this.#reading) this.givers = items;
-    } catch (error) {
-      if (reading === this.#reading) this.error = error;
-    }
+    return (await this.api.getTipsLeaderboard({ creatorId: this.userId, from })).items;
   }
 }
 

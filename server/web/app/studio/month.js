@@ -1,5 +1,6 @@
 // <hm-studio-month>: what a month has earned by calls and streams, tips and tickets: booked, refunded and net.
 
+import { Reading } from "../../elements/base/reading.js";
 import { MoneyElement, css, html } from "../../elements/money/money_element.js";
 import { latestMonths, monthOf, zone } from "../days.js";
 import { sectionStyles } from "../section_styles.js";
@@ -9,7 +10,7 @@ const MONTHS = 12;
 const KINDS = { block: "block", tip: "tip", release: "ticket" };
 
 export class StudioMonth extends MoneyElement {
-  static properties = { month: { state: true }, lines: { state: true }, error: { state: true } };
+  static properties = { month: { state: true } };
   static styles = [
     ...MoneyElement.styles,
     sectionStyles,
@@ -20,7 +21,7 @@ export class StudioMonth extends MoneyElement {
     `,
   ];
 
-  #reading = 0;
+  #lines = new Reading(this, () => this.#read());
 
   constructor() {
     super();
@@ -29,7 +30,7 @@ export class StudioMonth extends MoneyElement {
 
   begin(client) {
     super.begin(client);
-    this.#read();
+    this.#lines.start();
   }
 
   render() {
@@ -44,14 +45,12 @@ export class StudioMonth extends MoneyElement {
           )}
         </select>
       </div>
-      ${this.#content()}
+      ${this.#lines.view((lines) => this.#content(lines), 4)}
     </section>`;
   }
 
-  #content() {
-    if (this.error) return this.failure(this.error, () => this.#read());
-    if (!this.lines) return this.skeleton(4);
-    const figures = Object.keys(KINDS).map((kind) => ({ kind, ...this.#figures(kind) }));
+  #content(lines) {
+    const figures = Object.keys(KINDS).map((kind) => ({ kind, ...figuresOf(lines, kind) }));
     const sum = (name) => figures.reduce((total, each) => total + each[name], 0);
     return html`<table>
       <thead>
@@ -71,14 +70,6 @@ export class StudioMonth extends MoneyElement {
     </table>`;
   }
 
-  #figures(kind) {
-    const sum = (isWanted) => this.lines.filter(isWanted).reduce((total, { tokens }) => total + Math.abs(tokens), 0);
-    return {
-      booked: sum((line) => line.kind === kind && line.side === "credit"),
-      refunded: sum((line) => line.kind === "refund" && line.side === "debit" && line.refundOf === KINDS[kind]),
-    };
-  }
-
   #row(name, booked, refunded) {
     const format = new Intl.NumberFormat(this.language);
     return html`<tr>
@@ -89,21 +80,20 @@ export class StudioMonth extends MoneyElement {
 
   #show(month) {
     this.month = month;
-    this.lines = undefined;
-    this.#read();
+    this.#lines.restart();
   }
 
-  // Only the answers to the latest reading are shown.
   async #read() {
-    const reading = ++this.#reading;
-    this.error = undefined;
-    try {
-      const { lines } = await this.api.getWalletStatement({ month: this.month, tz: zone() });
-      if (reading === this.#reading) this.lines = lines;
-    } catch (error) {
-      if (reading === this.#reading) this.error = error;
-    }
+    return (await this.api.getWalletStatement({ month: this.month, tz: zone() })).lines;
   }
+}
+
+function figuresOf(lines, kind) {
+  const sum = (isWanted) => lines.filter(isWanted).reduce((total, { tokens }) => total + Math.abs(tokens), 0);
+  return {
+    booked: sum((line) => line.kind === kind && line.side === "credit"),
+    refunded: sum((line) => line.kind === "refund" && line.side === "debit" && line.refundOf === KINDS[kind]),
+  };
 }
 
 customElements.define("hm-studio-month", StudioMonth);

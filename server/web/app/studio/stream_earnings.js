@@ -3,6 +3,7 @@
 // Property `stream` is a view of the API. The API has no sums of one stream, so its blocks and tickets are counted here
 // page by page, up to a limit that is stated.
 
+import { Reading } from "../../elements/base/reading.js";
 import { MoneyElement, html, nothing } from "../../elements/money/money_element.js";
 
 const PAGES_MAX = 10; // of each list, so that the question of one creator stays a few requests
@@ -10,24 +11,25 @@ const PAGE = 100;
 const DAY_MS = 86_400_000; // after its end, within which a stream's tickets are paid out
 
 export class StudioStreamEarnings extends MoneyElement {
-  static properties = { stream: { attribute: false }, sums: { state: true }, error: { state: true } };
+  static properties = { stream: { attribute: false } };
 
-  #reading = 0;
+  #sums = new Reading(this, () => this.#read());
 
   begin(client) {
     super.begin(client);
-    this.#read();
+    this.#sums.start();
   }
 
   // A live stream is read again with each new view of it, and once more after its end.
   updated(changed) {
-    if (changed.get("stream")?.status === "live") this.#read();
+    if (changed.get("stream")?.status === "live") this.#sums.start();
   }
 
   render() {
-    if (this.error) return this.failure(this.error, () => this.#read());
-    if (!this.sums) return this.skeleton(2);
-    const { blocks, tickets, tips } = this.sums;
+    return this.#sums.view((sums) => this.#content(sums), 2);
+  }
+
+  #content({ blocks, tickets, tips }) {
     const parts = [blocks, tickets, tips].filter(Boolean);
     return html`<dl>
         ${blocks ? this.#line("studio.stream.blocks", blocks) : nothing}
@@ -46,22 +48,14 @@ export class StudioStreamEarnings extends MoneyElement {
       <dd>${this.tokens(tokens)}</dd>`;
   }
 
-  // Only the answers to the latest reading are shown.
   async #read() {
-    const reading = ++this.#reading;
     const { ticketPriceTokens, rateTokensPerMin } = this.stream;
-    try {
-      const [blocks, tickets, tips] = await Promise.all([
-        rateTokensPerMin ? this.#blocks() : undefined,
-        ticketPriceTokens ? this.#tickets() : undefined,
-        this.#tips(),
-      ]);
-      if (reading !== this.#reading) return;
-      this.sums = { blocks, tickets, tips };
-      this.error = undefined;
-    } catch (error) {
-      if (reading === this.#reading) this.error = error;
-    }
+    const [blocks, tickets, tips] = await Promise.all([
+      rateTokensPerMin ? this.#blocks() : undefined,
+      ticketPriceTokens ? this.#tickets() : undefined,
+      this.#tips(),
+    ]);
+    return { blocks, tickets, tips };
   }
 
   #blocks() {
