@@ -64,7 +64,7 @@ OF_USERS = (
     Resource(
         "users whom one creator has blocked",
         "limits.blocked_users",
-        "storage/people/users.py",
+        "storage/people/creator_blocks.py",
         USER + "test_blocked_users_are_bounded",
     ),
     Resource(

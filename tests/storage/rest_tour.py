@@ -57,6 +57,7 @@ async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller)
     terms = {"rateTokensPerMin": 60, "displayName": "Cleo"}
     await tour.ask(creator, "PUT /api/creators/me", body=terms)
     await tour.ask(creator, "PUT /api/creators/me/blocks/{userId}", userId=LONG_FAN)
+    await tour.ask(creator, "GET /api/creators/me/blocks")
     await tour.ask(creator, "DELETE /api/creators/me/blocks/{userId}", userId=LONG_FAN)
     await tour.ask(fan, "GET /api/me")
     await tour.ask(fan, "PUT /api/me", body={"displayName": "Fay"})

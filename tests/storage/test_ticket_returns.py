@@ -9,7 +9,7 @@ from domain.ids import ESCROW, PostingKey, RoomId, UserId
 from domain.instant import from_datetime
 from domain.stream.record import StreamRecord
 from storage.ledger.audit import audit
-from storage.people.users import block_user, unblock_user
+from storage.people.creator_blocks import block_user, unblock_user
 from storage.rooms.streams import save_stream
 from storage.rooms.tickets import DueReturn, expire_streams, report_uncovered, streams_to_settle, tickets_to_return
 from tests.storage.ledger_pair import LedgerPair, open_ledger_pair, purchase, ticket, tip

@@ -16,6 +16,7 @@ STUDIO = {
     "Earnings": "hm-studio-month table",
     "Payouts": "hm-payouts [part=terms]",
     "Overlays": "hm-studio-overlays form",
+    "Blocked": "hm-studio-blocked [part=empty]",
 }
 OPERATION = {
     "Load": "hm-live-chart canvas",

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.web import embedding_scenes, gift_scenes, hostile_scenes, keyboard_scenes, tip_storm_scenes, top_up_scenes
+from tests.web import (
+    embedding_scenes,
+    gift_scenes,
+    hostile_scenes,
+    keyboard_scenes,
+    report_scenes,
+    tip_storm_scenes,
+    top_up_scenes,
+)
 from tests.web.browser import play
 from tests.web.demo import Demo
 
@@ -52,6 +60,26 @@ def test_a_tip_is_seen_by_another_viewer_and_on_the_overlay(demo: Demo) -> None:
     stream = demo.live_stream(creator)
     secret = demo.send("/overlay-tokens", creator, {"name": "OBS"})["secret"]
     play(gift_scenes.give_before_others, url=f"{demo.url}/", stream=stream["id"], secret=secret)
+
+
+def test_users_report_each_other_and_a_creator_blocks(demo: Demo) -> None:
+    fan, creator, operator = demo.person(100, name="Rolf"), demo.creator("Nia"), demo.person(role="operator")
+    mara = next(
+        each for each in demo.read("/streams?status=live", fan)["items"] if each["creator"]["displayName"] == "Mara"
+    )
+    given = {"fan": fan.token, "creator": creator.token, "creator_id": creator.user_id, "stream": mara["id"]}
+    play(report_scenes.report_each_other, url=f"{demo.url}/", **given)
+    (about_fan,) = demo.read(f"/admin/reports?userId={fan.user_id}", operator)["items"]
+    assert (about_fan["reporterId"], about_fan["reason"]) == (creator.user_id, "threats")
+    assert about_fan["roomId"] is not None
+    (by_fan,) = demo.read(f"/admin/reports?reporterId={fan.user_id}", operator)["items"]
+    assert (by_fan["userId"], by_fan["roomId"]) == (mara["creator"]["userId"], mara["id"])
+    refused = demo.post("/api/calls/init", fan.token, {"creatorId": creator.user_id})
+    assert refused.json()["error"] == "CREATOR_UNAVAILABLE", "a blocked fan is not told"
+    (blocked,) = demo.read("/creators/me/blocks", creator)["items"]
+    assert (blocked["userId"], blocked["displayName"]) == (fan.user_id, "Rolf")
+    play(report_scenes.unblock, url=f"{demo.url}/", creator=creator.token)
+    assert demo.read("/creators/me/blocks", creator)["items"] == []
 
 
 def test_five_hundred_tips_in_ten_seconds_keep_the_page_at_its_pace(demo: Demo, tmp_path: Path) -> None:

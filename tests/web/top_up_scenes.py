@@ -9,8 +9,8 @@ def top_up_in_a_call(
     page: Page, open_page: Callable[..., Page], url: str, fan: str, creator: str, creator_id: str
 ) -> None:
     creator_page = open_page()
-    _open_as(creator_page, url, creator, "")
-    _open_as(page, url, fan, f"call/{creator_id}")
+    open_as(creator_page, url, creator, "")
+    open_as(page, url, fan, f"call/{creator_id}")
     page.get_by_role("button", name="Call Lea").click()
     creator_page.get_by_role("button", name="Accept").click()
     low = page.locator("hm-call [part=low]")
@@ -30,7 +30,8 @@ def top_up_in_a_call(
     expect(creator_page.get_by_text(paid.replace("You paid", "You earned"))).to_be_visible()
 
 
-def _open_as(page: Page, url: str, token: str, place: str) -> None:
+def open_as(page: Page, url: str, token: str, place: str) -> None:
+    """Open a place of the client as the user of a token."""
     page.goto(url)
     page.evaluate("(token) => sessionStorage.setItem('halfminute.token', token)", token)
     page.goto(f"{url}#/{place}")

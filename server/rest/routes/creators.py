@@ -21,16 +21,8 @@ from server.rest.route import Routes
 from server.rest.routes.me import publish_name
 from server.rest.strict_json import FieldError
 from storage.paging import Paged
-from storage.people.users import (
-    Creator,
-    CreatorChange,
-    become_creator,
-    block_user,
-    creators_blocking,
-    find_creator,
-    list_creators,
-    unblock_user,
-)
+from storage.people.creator_blocks import BlockedUser, block_user, creators_blocking, list_blocked, unblock_user
+from storage.people.users import Creator, CreatorChange, become_creator, find_creator, list_creators
 
 T = TypeVar("T")
 
@@ -145,6 +137,12 @@ async def show_card(request: Request, user_id: UserId) -> CreatorCard | Refusal:
     if creator is None:
         return Refusal(Code.NOT_FOUND, "No such creator")
     return _card_for(request, creator, await creators_blocking(request.context.postgres, [user_id], request.user_id))
+
+
+@routes.get("/me/blocks", refuses=(Code.VALIDATION_FAILED,))
+async def list_own_blocks(request: Request, query: Paging) -> Listed[BlockedUser]:
+    """The users whom the caller has blocked, the latest first."""
+    return request.listed(await list_blocked(request.context.postgres, request.user_id, query.page), query)
 
 
 @routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))

@@ -27,7 +27,7 @@ from server.rest.strict_json import FieldError
 from server.sessions.call_commands import FULL
 from storage.ledger.statements import Entry, EntryFilter, NumberRange
 from storage.paging import Paged
-from storage.people.users import has_not_blocked
+from storage.people.creator_blocks import has_not_blocked
 from storage.rooms.streams import find_standing, find_stream
 from storage.rooms.tips import Giver, RoomSpan, find_room_span, list_tips, top_givers
 

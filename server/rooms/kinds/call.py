@@ -16,7 +16,7 @@ from domain.room.effects import Effect
 from domain.room.members import RoomRules
 from server.rooms.room import LiveRoom, RoomSessions
 from server.rooms.room_storage import retry_storage
-from storage.people.users import blocked_between
+from storage.people.creator_blocks import blocked_between
 from storage.postgres import Postgres
 from storage.rooms.calls import StoredCall, find_call, save_call
 from storage.rooms.tips import recent_tips

@@ -12,6 +12,7 @@ export interface Rest {
   /** PUT /creators/me: Become a creator, which needs a rate, or change the terms that are sent; a new creator accepts calls. */ putCreatorsMe(input: CreatorTerms): Promise<CreatorCard>;
   /** GET /creators: Creators, newest first, or those whose names begin with `name`. */ getCreators(input?: { limit?: number; offset?: number; before?: string; name?: string }): Promise<Paged<CreatorCardPage>>;
   /** GET /creators/{userId}: A creator's public card. To users whom the creator has blocked, the creator appears offline. */ getCreatorsUserId(input: { userId: string }): Promise<CreatorCard>;
+  /** GET /creators/me/blocks: The users whom the caller has blocked, the latest first. */ getCreatorsMeBlocks(input?: { limit?: number; offset?: number; before?: string }): Promise<Paged<BlockedUserPage>>;
   /** PUT /creators/me/blocks/{userId}: Block a user: to them, this creator is unavailable from now on. Idempotent. */ putCreatorsMeBlocksUserId(input: { userId: string }): Promise<Blocked>;
   /** DELETE /creators/me/blocks/{userId}: Unblock a user. Idempotent. Refunded tickets stay refunded. */ deleteCreatorsMeBlocksUserId(input: { userId: string }): Promise<Blocked>;
   /** GET /wallet: The caller's balance and its parts, lifetime sums and limits. */ getWallet(input?: undefined): Promise<WalletCard>;
@@ -155,6 +156,8 @@ export interface PrivateEvents {
 /** A block as it was charged, and its refund: all of its tokens, or none. */ export type Block = { blockNo: number; tokens: number; chargedAt: string; refundedTokens: number; refundedAt: string | null };
 /** How the price of a block is rounded to whole tokens. */ export type BlockRounding = "up" | "exact";
 /** The user, and whether the caller blocks them now. */ export type Blocked = { userId: string; blocked: boolean };
+/** A user whom a creator has blocked, and since when. */ export type BlockedUser = { userId: string; displayName: string; createdAt: string };
+/** One page of a list, newest first; `total` counts to 10,000. */ export type BlockedUserPage = { items: Array<BlockedUser>; limit: number; offset: number; total: number; totalCapped: boolean };
 /** The creator accepted the call on one device; the others stop ringing. */ export type CallAccepted = { type: "call:accepted"; callId: string; channel: string };
 /** The state of the call after the request. */ export type CallAnswer = { call: CallView };
 /** A call, its last 1,000 blocks in order, and how long it can continue. */ export type CallBilling = { call: CallView; blocks: Array<Block>; totals: Totals; paidThrough: string | null; secondsLeft?: number | null };

@@ -16,6 +16,7 @@ PUT /me
 PUT /creators/me
 GET /creators
 GET /creators/{userId}
+GET /creators/me/blocks
 PUT /creators/me/blocks/{userId}
 DELETE /creators/me/blocks/{userId}
 GET /wallet

@@ -41,7 +41,7 @@ class ListWriter:
         """Let one thing happen."""
         happens: list[Callable[[Caller, Caller], Awaitable[None]]] = [
             self._tip, self._tip, self._call, self._stream, self._buy, self._pay_out, self._report, self._give,
-            self._refund, self._ban, self._overlay, self._meet,
+            self._refund, self._ban, self._overlay, self._block, self._meet,
         ]  # fmt: skip
         await self._chance.choice(happens)(self._chance.choice(self.fans), self._chance.choice(self.creators))
 
@@ -110,6 +110,12 @@ class ListWriter:
 
     async def _overlay(self, fan: Caller, creator: Caller) -> None:
         self._keep("overlay", await creator.post("/overlay-tokens", {"name": "scene"}), "overlayTokenId")
+
+    async def _block(self, fan: Caller, creator: Caller) -> None:
+        stranger = self._shop.users.stranger()
+        await stranger.get("/me")
+        assert (await creator.put(f"/creators/me/blocks/{stranger.user_id}")).status_code == 200
+        self.ids["blocked"].append(str(stranger.user_id))
 
     async def _meet(self, fan: Caller, creator: Caller) -> None:
         stranger = self._shop.users.stranger()

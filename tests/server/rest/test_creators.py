@@ -159,6 +159,25 @@ async def test_a_blocked_user_finds_the_creator_unavailable_until_unblocked(user
     assert (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).status_code == 201
 
 
+async def test_a_creator_reads_whom_they_have_blocked(users: Users) -> None:
+    creator, other = await users.creator(), await users.creator()
+    fans = [await users.fan() for _ in range(3)]
+    await fans[1].put("/me", {"displayName": "Finn"})
+    for fan in fans:
+        assert (await creator.put(f"/creators/me/blocks/{fan.user_id}")).status_code == 200
+    assert (await other.put(f"/creators/me/blocks/{fans[0].user_id}")).status_code == 200
+    page = (await creator.get("/creators/me/blocks", limit=2)).json()
+    assert page["total"] == 3
+    assert [(each["userId"], each["displayName"]) for each in page["items"]] == [
+        (str(fans[2].user_id), ""),
+        (str(fans[1].user_id), "Finn"),
+    ]
+    assert (await creator.ask("DELETE", f"/creators/me/blocks/{fans[2].user_id}")).status_code == 200
+    rest = (await creator.get("/creators/me/blocks")).json()["items"]
+    assert [each["userId"] for each in rest] == [str(fans[1].user_id), str(fans[0].user_id)]
+    assert (await fans[0].get("/creators/me/blocks")).json()["items"] == []
+
+
 async def test_only_creators_block_and_only_users_are_blocked(context: Context, users: Users) -> None:
     fan, creator = await users.fan(0), await users.creator()
     check(await fan.put(f"/creators/me/blocks/{creator.user_id}"), 409, "NOT_A_CREATOR")

@@ -9,7 +9,7 @@ from server.context import Context
 from server.rooms.kinds import call as call_kind
 from server.rooms.kinds.stream import StreamKind
 from server.sessions import room_commands
-from storage.people.users import block_user, blocked_between
+from storage.people.creator_blocks import block_user, blocked_between
 from storage.rooms.streams import open_viewing_session
 from tests.server.gateway.test_replaced_connections import Held
 from tests.support.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, send_tip

@@ -113,4 +113,10 @@ export const ENGLISH = {
   "studio.overlays.revoke.this": "Revoke “{name}”",
   "studio.overlays.sure": "Revoke “{name}”? Overlays that use this link stop at once.",
   "studio.overlays.keep": "Keep it",
+  "studio.blocked": "Blocked",
+  "studio.blocked.about": "They cannot call you, and have no access to your streams.",
+  "studio.blocked.empty": "You have blocked nobody.",
+  "studio.blocked.at": "since {at}",
+  "studio.unblock": "Unblock",
+  "studio.unblock.this": "Unblock {name}",
 };

@@ -113,4 +113,10 @@ export const GERMAN = {
   "studio.overlays.revoke.this": "„{name}“ widerrufen",
   "studio.overlays.sure": "„{name}“ widerrufen? Overlays mit diesem Link enden sofort.",
   "studio.overlays.keep": "Behalten",
+  "studio.blocked": "Gesperrte",
+  "studio.blocked.about": "Gesperrte können Sie nicht anrufen und haben keinen Zugang zu Ihren Streams.",
+  "studio.blocked.empty": "Sie haben niemanden gesperrt.",
+  "studio.blocked.at": "seit {at}",
+  "studio.unblock": "Entsperren",
+  "studio.unblock.this": "{name} entsperren",
 };

@@ -9,6 +9,7 @@ import { pageStyles } from "../page_styles.js";
 import { sectionStyles } from "../section_styles.js";
 import { menuStyles, sectionMenu, showPresentLink } from "../section_menu.js";
 import "./availability.js";
+import "./blocked.js";
 import "./earnings.js";
 import { ENGLISH } from "./english.js";
 import { GERMAN } from "./german.js";
@@ -27,6 +28,7 @@ const SECTIONS = {
   earnings: "studio.earnings",
   payouts: "studio.payouts",
   overlays: "studio.overlays",
+  blocked: "studio.blocked",
 };
 
 export class Studio extends MoneyElement {
@@ -102,7 +104,8 @@ export class Studio extends MoneyElement {
       ${shown === "streams" ? html`<hm-studio-streams .userId=${this.card.userId}></hm-studio-streams>` : nothing}
       ${shown === "earnings" ? this.#earnings() : nothing}
       ${shown === "payouts" ? this.#payouts() : nothing}
-      ${shown === "overlays" ? html`<hm-studio-overlays></hm-studio-overlays>` : nothing}`;
+      ${shown === "overlays" ? html`<hm-studio-overlays></hm-studio-overlays>` : nothing}
+      ${shown === "blocked" ? html`<hm-studio-blocked></hm-studio-blocked>` : nothing}`;
   }
 
   #earnings() {

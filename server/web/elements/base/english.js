@@ -280,4 +280,10 @@ export const ENGLISH = {
   "stream.viewer-list": "Viewers ({count})",
   "stream.quiet-viewer": "Viewer …{id}",
   "stream.nobody": "Nobody is watching yet.",
+  "report.button": "Report {name}",
+  "report.reason": "What happened?",
+  "report.send": "Send to the operators",
+  "report.sending": "Sending …",
+  "report.block": "Block {name} as well: no more calls, and no access to your streams",
+  "report.done": "Thank you. The operators read every report.",
 };

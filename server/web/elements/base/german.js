@@ -281,4 +281,10 @@ export const GERMAN = {
   "stream.viewer-list": "Zusehende ({count})",
   "stream.quiet-viewer": "Gast …{id}",
   "stream.nobody": "Noch sieht niemand zu.",
+  "report.button": "{name} melden",
+  "report.reason": "Was ist vorgefallen?",
+  "report.send": "An die Betreiber senden",
+  "report.sending": "Wird gesendet …",
+  "report.block": "{name} auch sperren: keine Anrufe mehr, kein Zugang zu Ihren Streams",
+  "report.done": "Danke. Die Betreiber lesen jede Meldung.",
 };

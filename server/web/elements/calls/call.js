@@ -20,6 +20,7 @@ import { FocusKeeper } from "../base/focus_keeper.js";
 import { meterStyles } from "../video/meter.js";
 import { nameOf, portraitStyles } from "../base/person.js";
 import { Playback, videoStyles } from "../video/playback.js";
+import "../people/report_button.js";
 import { noticeStyles } from "../base/notice.js";
 
 const STALE = ["RATE_CHANGED", "CREATOR_BUSY", "CREATOR_UNAVAILABLE"]; // the card shows something else

@@ -16,7 +16,14 @@ export function endedView(element) {
     ${noticeView(element, session.receiptError, () => session.readReceipt())}
     ${call.ended.blocks > 0 && !session.receiptError ? blocksView(element) : nothing} ${wayOnView(element)}
     <div class="buttons"><button class="quiet" @click=${element.close}>${element.t("call.close")}</button></div>
+    ${reportView(element)}
   </section>`;
+}
+
+function reportView(element) {
+  const { id, role, fan, creator } = element.call;
+  const { userId } = role === "fan" ? creator : fan;
+  return html`<hm-report-button user-id=${userId} name=${element.name} room-id=${id}></hm-report-button>`;
 }
 
 function wayOnView(element) {

@@ -17,6 +17,7 @@ import { Moderation, moderationStyles } from "./moderation.js";
 import { portraitStyles } from "../base/person.js";
 import { Playback, videoStyles } from "../video/playback.js";
 import { noticeStyles } from "../base/notice.js";
+import "../people/report_button.js";
 import { streamCardView } from "./stream_card.js";
 import { StreamSession } from "./stream_session.js";
 import { streamStyles, watchingView } from "./stream_views.js";

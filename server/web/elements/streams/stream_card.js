@@ -21,7 +21,14 @@ export function streamCardView(element) {
     </header>
     ${outcomeView(element)} ${info.status === "ended" ? nothing : priceView(element)}
     ${noticeView(element, error, error && element.reload)} ${wayView(element)}
+    ${element.isOwner ? nothing : reportView(element)}
   </section>`;
+}
+
+function reportView(element) {
+  const { id, creator } = element.info;
+  const name = nameOf(element, creator);
+  return html`<hm-report-button user-id=${creator.userId} name=${name} room-id=${id}></hm-report-button>`;
 }
 
 function stateText(element) {
