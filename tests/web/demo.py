@@ -38,10 +38,10 @@ class Demo(ServerProcess):
             self.credit(made, tokens)
         return made
 
-    def creator(self, name: str) -> Person:
-        """Create a creator with the text and the rate of one of the demo."""
+    def creator(self, name: str, rate_tokens_per_min: int = CREATOR.rate_tokens_per_min) -> Person:
+        """Create a creator with the text of one of the demo."""
         made = self.person()
-        terms = {"displayName": name, "about": CREATOR.about, "rateTokensPerMin": CREATOR.rate_tokens_per_min}
+        terms = {"displayName": name, "about": CREATOR.about, "rateTokensPerMin": rate_tokens_per_min}
         self.change("/creators/me", made, terms)
         return made
 
