@@ -57,7 +57,7 @@ def look_at_every_screen(page: Page, open_page: Callable[..., Page], url: str, a
     page.get_by_role("link", name="Call Bruno").wait_for()
     found.look("home")
     page.get_by_role("link", name="Wallet").click()
-    page.locator("hm-ledger").get_by_text("Promotional credit").first.wait_for()
+    page.locator("hm-ledger tbody").get_by_text("Promotional credit").wait_for()
     found.look("wallet")
     page.get_by_role("button", name="Buy tokens").click()
     page.get_by_role("button", name="Pay").first.wait_for()
