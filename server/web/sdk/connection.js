@@ -4,6 +4,7 @@ import { Disconnected, HalfminuteError, errorOf } from "./events.js";
 
 const PAUSE_MIN_MS = 200;
 const PAUSE_MAX_MS = 20_000;
+const GROWTH = 3; // of a pause: a thousand clients of a server that is away for a second return over more than five
 const STABLE_MS = 5000;
 const WAKE_MS = 1000;
 const ATTEMPT_MS = 30_000;
@@ -26,7 +27,7 @@ export const PASSING = ["STORAGE_UNAVAILABLE", "OVERLOADED", "DRAINING", "ROOM_S
 
 export const makeKey = () => globalThis.crypto?.randomUUID?.() ?? [1, 2, 3].map(Math.random).join();
 
-export const pauseAfter = (failures, random) => random() * Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** failures);
+export const pauseAfter = (failures, random) => random() * Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * GROWTH ** failures);
 
 export const sleep = (clock, ms) => new Promise((resolve) => clock.setTimeout(resolve, ms));
 
