@@ -70,6 +70,8 @@ def all_of(args: list[Any], *comparisons: tuple[str, object]) -> str:
 class Listing(NamedTuple):
     """The SQL of a list that can be paged: its columns, its tables, and the two columns that order it.
 
+    `id` is unique in the table, since the rows of a page are read by it.
+
     Rows are found in `table` alone. The rows of one page are then read from `source`, which joins related rows by
     their keys: in one query, the planner would scan and hash whole tables for a page of a hundred rows.
     """

@@ -25,7 +25,7 @@ _BLOCKED = Listing(
     source="creator_blocks b JOIN users u ON u.supabase_id = b.user_id",
     table="creator_blocks b",
     at="b.created_at",
-    id="b.user_id",
+    id="b.id",
 )
 
 

@@ -81,7 +81,7 @@ LISTS = {
     "/api/tokens/purchases": PURCHASES,
     "/api/payouts": PAYOUTS,
     "/api/overlay-tokens": ListOf("overlayTokenId"),
-    "/api/creators/me/blocks": ListOf("userId", "createdAt"),
+    "/api/creators/me/blocks": ListOf("userId"),
     "/api/admin/purchases": PURCHASES._replace(filters={**PURCHASES.filters, **OF_USER}),
     "/api/admin/payments": ListOf("paymentId", "createdAt", {name: same(name) for name in ("status", "purchaseId")}),
     "/api/admin/users": ListOf(
