@@ -40,13 +40,16 @@ export class ReportButton extends MoneyElement {
     return html`<button class="quiet" part="button" type="button" @click=${this.#open}>
         ${this.t("report.button", { name: this.name })}
       </button>
-      <hm-sheet
-        label=${this.t("report.button", { name: this.name })}
-        .open=${this.isOpen}
-        @dismiss=${() => (this.isOpen = false)}
-      >
-        ${this.isOpen ? this.#content() : nothing}
-      </hm-sheet>`;
+      ${this.isOpen ? this.#sheet() : nothing}`;
+  }
+
+  #sheet() {
+    return html`<hm-sheet
+      open
+      label=${this.t("report.button", { name: this.name })}
+      @dismiss=${() => (this.isOpen = false)}
+      >${this.#content()}</hm-sheet
+    >`;
   }
 
   #content() {
