@@ -75,15 +75,15 @@ export class App extends HalfminuteElement {
         margin-inline-start: auto;
       }
       @media (max-width: 30rem) {
-        nav:has(:is(.studio, .operator)) {
-          gap: 0 0.625rem;
+        nav {
+          gap: 0 0.5rem;
           font-size: 0.9375rem;
         }
-        nav:has(:is(.studio, .operator)) button {
+        nav button {
           margin-inline-start: auto;
-          padding: 0 0.75rem;
+          padding: 0 0.625rem;
         }
-        nav:has(:is(.studio, .operator)) .user {
+        nav .user {
           position: absolute;
           width: 1px;
           height: 1px;

@@ -27,6 +27,7 @@ BEYOND: dict[str, tuple[Code, ...]] = {
     # A cursor is a text, and only those that the server issued are cursors.
     "getAdminRooms": (Code.VALIDATION_FAILED,),
     "getCreators": (Code.VALIDATION_FAILED,),
+    "getCreatorsMeBlocks": (Code.VALIDATION_FAILED,),
     "getCallsHistory": (Code.VALIDATION_FAILED,),
     "getWalletLedger": (Code.VALIDATION_FAILED,),
     "getStreams": (Code.VALIDATION_FAILED,),
