@@ -20,22 +20,30 @@ async def steps(operator: Caller, path: str) -> list[tuple[str, str | None]]:
     return [(step["step"], step["reason"]) for step in timeline]
 
 
+async def steps_with(operator: Caller, path: str, last: str) -> list[tuple[str, str | None]]:
+    """Return the steps once `last` is stored: neither an event nor an answer waits for that."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        while (found := await steps(operator, path))[-1][0] != last:  # noqa: ASYNC110  # reason: no event tells
+            await trio.sleep(0.01)
+    return found
+
+
 async def test_a_call_has_its_timeline_and_its_blocks(users: Users) -> None:
     operator, fan, creator = await users.operator(), await users.fan(1000), await users.creator()
     call_id, _, _ = await users.start_call(fan, creator)
     path, begun = f"/admin/calls/{call_id}", [("ringing", None), ("accepted", None), ("started", None)]
-    assert await steps(operator, path) == begun
+    assert await steps_with(operator, path, "started") == begun
     assert (await creator.post(f"/billing/{call_id}/pause")).status_code == 200
     live = (await operator.get(path)).json()
     assert (live["call"]["status"], live["call"]["holds"]) == ("paused", ["creator"])
     assert (await fan.post(f"/billing/{call_id}/stop")).status_code == 200
+    assert (await steps_with(operator, path, "ended"))[-1] == ("ended", "hangup")
     billing = (await fan.get(f"/billing/{call_id}")).json()
     details = (await operator.get(path)).json()
     assert {name: details[name] for name in ("call", "blocks", "totals")} == {
         name: billing[name] for name in ("call", "blocks", "totals")
     }
     assert len(details["blocks"]) >= 1 and details["epoch"] == 1
-    assert (await steps(operator, path))[-1] == ("ended", "hangup")
     times = {step["step"]: step["at"] for step in details["timeline"]}
     assert {name: details["call"][name] for name in ("createdAt", "acceptedAt", "startedAt", "endedAt")} == {
         "createdAt": times["ringing"],
@@ -51,11 +59,7 @@ async def test_a_call_that_nobody_accepted_says_why(users: Users) -> None:
     path = f"/admin/calls/{call_id}"
     assert await steps(operator, path) == [("ringing", None)]
     assert (await creator.post(f"/calls/{call_id}/decline")).status_code == 200
-    with trio.fail_after(PATIENCE_SECONDS):
-        # The answer to the decline does not wait until the end is stored.
-        while (found := await steps(operator, path)) == [("ringing", None)]:  # noqa: ASYNC110  # reason: no event tells
-            await trio.sleep(0.01)
-    assert found == [("ringing", None), ("ended", "declined")]
+    assert await steps_with(operator, path, "ended") == [("ringing", None), ("ended", "declined")]
     assert (await operator.get(path)).json()["blocks"] == []
 
 
@@ -66,9 +70,10 @@ async def test_a_stream_has_its_timeline(users: Users) -> None:
     assert await steps(operator, path) == [("scheduled", None)]
     await users.phone(creator)
     assert (await creator.post(f"/streams/{stream['id']}/start")).status_code == 200
-    assert await steps(operator, path) == [("scheduled", None), ("live", None)]
+    assert await steps_with(operator, path, "live") == [("scheduled", None), ("live", None)]
     assert (await creator.post(f"/streams/{stream['id']}/end")).status_code == 200
-    assert await steps(operator, path) == [("scheduled", None), ("live", None), ("ended", "ended")]
+    ended = [("scheduled", None), ("live", None), ("ended", "ended")]
+    assert await steps_with(operator, path, "ended") == ended
     details = (await operator.get(path)).json()
     assert details["stream"] == (await creator.get(f"/streams/{stream['id']}")).json()["stream"]
     assert (details["muted"], details["removed"], details["ticketsReleased"]) == ([], [], False)
