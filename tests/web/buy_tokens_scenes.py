@@ -21,6 +21,7 @@ def buy_a_pack(page: Page, url: str, token: str) -> None:
     expect(shop.get_by_text("1,000 tokens for $62.99: waiting for your payment")).to_be_visible()
     picture(page, "checkout")
     expect(shop.get_by_role("heading")).to_be_focused()
+    checkout.get_by_role("button", name="Pay").wait_for()
     assert checkout.evaluate("window.opener") is None
     assert dispatched(page) == []
     checkout.get_by_role("button", name="Pay").click()
