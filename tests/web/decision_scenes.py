@@ -1,4 +1,4 @@
-"""Scenes of what an operator decides about payments, payouts and refunds, as the user of a token."""
+"""Scenes of the decisions of an operator about payments, payouts and refunds, as the user of a token."""
 
 import json
 from typing import Any

@@ -22,12 +22,19 @@ def show_as_text(page: Page, url: str, fan: dict[str, str], stream: str, about: 
     sign_in(page, url, "Finn")
     token = page.evaluate("sessionStorage.getItem('halfminute.token')")
     expect(page.locator("hm-home").get_by_text(MARKUP).first).to_be_visible()
-    expect(page.locator("hm-creator-card", has_text=about).first).to_be_visible()
+    card = page.locator("hm-creator-card", has_text=about)
+    expect(card).to_contain_text("safegnp.exe")
     page.goto(f"{url}#/stream/{stream}")
+    expect(page.locator("hm-stream h2")).to_have_text(f"{MARKUP} safegnp.exe")
     page.get_by_role("button", name="Watch").click()
     for text, shown in ((MARKUP, MARKUP), (REORDERED, "safegnp.exe"), (HIDDEN, "abc")):
         _write(url, fan["token"], stream, text)
-        expect(page.get_by_role("log").get_by_text(shown).first).to_be_visible()
+        line = page.get_by_role("log").locator(".line.tip").last
+        expect(line).to_contain_text(f"abc {MARKUP}")
+        expect(line.locator(".text")).to_have_text(shown)
+        page.get_by_label("Write a message").fill(text)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("log").locator(".line:not(.tip) .text").get_by_text(shown, exact=True)).to_be_visible()
     expect(page.get_by_text("Leave")).to_be_visible()
     page.get_by_role("button", name="Leave").click()
     assert page.evaluate("globalThis.isHit") is None

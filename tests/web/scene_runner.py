@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from tests.server.peers.tabs import ARGUMENTS
 
 STEP_MS_MAX = 20_000  # of one wait of the page
-# What the browser itself writes: an answer with an error, and a lost connection, which the page shows.
+# Messages of the browser itself about an answer with an error and a lost connection, both of which the page shows.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 # A camera and a microphone without a prompt. Candidates have addresses, since nothing resolves local names here; and
 # a page that the scene itself serves has no address, from which Chromium would let it reach this machine.

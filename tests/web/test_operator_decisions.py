@@ -1,4 +1,4 @@
-"""What operators decide in the browser about payments, payouts and refunds, on a server that sells tokens."""
+"""Decisions of operators in the browser about payments, payouts and refunds, on a server that sells tokens."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial

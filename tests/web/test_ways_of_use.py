@@ -39,11 +39,11 @@ def test_tokens_are_bought_and_a_call_is_held_by_keyboard_alone(demo: Demo) -> N
 
 
 def test_hostile_texts_are_shown_as_text(demo: Demo) -> None:
-    creator = demo.person(name=hostile_scenes.REORDERED)
-    about = f"{hostile_scenes.MARKUP} about"
-    demo.change("/creators/me", creator, {"displayName": "Zed", "about": about, "rateTokensPerMin": 60})
-    stream = demo.live_stream(creator, title=hostile_scenes.MARKUP)
-    fan = demo.person(10, name=hostile_scenes.MARKUP)
+    creator, about = demo.person(), f"{hostile_scenes.MARKUP} about"
+    terms = {"displayName": hostile_scenes.REORDERED, "about": about, "rateTokensPerMin": 60}
+    demo.change("/creators/me", creator, terms)
+    stream = demo.live_stream(creator, title=f"{hostile_scenes.MARKUP} {hostile_scenes.REORDERED}")
+    fan = demo.person(10, name=f"{hostile_scenes.HIDDEN} {hostile_scenes.MARKUP}")
     play(hostile_scenes.show_as_text, url=f"{demo.url}/", fan=fan._asdict(), stream=stream["id"], about=about)
     logged = demo.errors.all()
     assert logged
