@@ -52,6 +52,7 @@ def live(postgres: OwnPostgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
         parties = [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in users]
         with ClientPool(server, parties[:1]) as pool, ClientPool(server, parties[1:]) as waiting:
             pool.ring()
+            pool.wait_more_blocks()  # a block is posted after the record of the start is stored
             yield server, pool, waiting
             server.terminate()
             assert server.wait_exit() == 0
