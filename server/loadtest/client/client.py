@@ -74,7 +74,7 @@ class Client:
 
     `on_event` is called with each event in the order of arrival; it must not block (`send_nowait` of a memory channel
     will do). An answer to `ask` goes to its caller alone. The last `kept` events are kept for `wait_for`, which returns
-    each of them once.
+    each of them once. `patience` multiplies the time that a handshake and an answer may take.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Client:
         by_header: bool = False,
         on_event: Callable[[Event], object] | None = None,
         kept: int = KEPT_EVENTS,
+        patience: float = 1.0,
     ) -> None:
         self.encoding = encoding
         self.ready: Event = {}  # the latest session:ready
@@ -99,6 +100,7 @@ class Client:
         self._token = token
         self._by_header = by_header
         self._on_event = on_event
+        self._patience = patience
         self._websocket: WebSocketConnection | None = None
         self._stream: Stream
         self._closed = trio.Event()
@@ -169,7 +171,7 @@ class Client:
         awaited = self._asked[ref] = AwaitedEvent(kind, {})
         try:
             await self.send(kind, ref=ref, **fields)
-            return await self._wait_for_event(awaited, ANSWER_SECONDS)
+            return await self._wait_for_event(awaited, ANSWER_SECONDS * self._patience)
         finally:
             del self._asked[ref]
 
@@ -183,9 +185,10 @@ class Client:
         self.positions.leave(channel)
         return answer
 
-    async def wait_for(self, kind: str, seconds: float = ANSWER_SECONDS, **fields: Any) -> Event:
+    async def wait_for(self, kind: str, seconds: float | None = None, **fields: Any) -> Event:
         """Return the first event of this type with these fields that was not returned to another caller.
 
+        It may take ANSWER_SECONDS, or the seconds that are named.
         Events that arrived before the call count as well, as far as they are kept. Raises Disconnected, AnswerTimeout.
         """
         awaited = AwaitedEvent(kind, fields)
@@ -197,7 +200,7 @@ class Client:
             raise Disconnected(self.close_code, self.close_reason)
         self._awaited.append(awaited)
         try:
-            return await self._wait_for_event(awaited, seconds)
+            return await self._wait_for_event(awaited, ANSWER_SECONDS * self._patience if seconds is None else seconds)
         finally:
             self._awaited.remove(awaited)
 
@@ -224,7 +227,7 @@ class Client:
     async def _shake_hands(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Open a socket and do the handshake in the reader's task. Raises OSError, Rejected, Disconnected."""
         self._stream = await _open_stream(self._url)
-        with trio.move_on_after(HANDSHAKE_SECONDS) as waited:
+        with trio.move_on_after(HANDSHAKE_SECONDS * self._patience) as waited:
             try:
                 await self._nursery.start(self._live, self._stream, headers)
             except ExceptionGroup as failed:  # reason: trio wraps what the task raises before it has started

@@ -18,7 +18,9 @@ PHONES = 1000
 OPENED_AT_ONCE = 50  # for the first connect, which is not what is measured
 MISSED = 10
 BACK_SECONDS_MAX = 20.0  # of the processor, for all of them and the server
-PATIENT = {"HALFMINUTE_WEBSOCKET_OPEN_SECONDS": "60", "HALFMINUTE_WEBSOCKET_HANDSHAKE_SECONDS": "60"}  # if it is busy
+# The processor's time is limited and not the clock's, which depends on what else the machine does.
+PATIENCE = 10
+PATIENT = {"HALFMINUTE_WEBSOCKET_OPEN_SECONDS": "60", "HALFMINUTE_WEBSOCKET_HANDSHAKE_SECONDS": "60"}
 ENCODINGS = (Encoding.JSON, Encoding.MSGPACK)
 
 
@@ -28,10 +30,13 @@ async def test_a_thousand_phones_that_reconnect_at_once_all_receive_what_they_mi
         channel = await trio.to_thread.run_sync(go_live, server, creator)
         url = f"ws://127.0.0.1:{server.websocket_port}/ws"
         async with trio.open_nursery() as nursery:
-            owner = Client(nursery, url, creator)
+            owner = Client(nursery, url, creator, patience=PATIENCE)
             await owner.open()
             await owner.join(channel)
-            phones = [Client(nursery, url, token_for(server), encoding=ENCODINGS[i % 2]) for i in range(PHONES)]
+            phones = [
+                Client(nursery, url, token_for(server), encoding=ENCODINGS[i % 2], patience=PATIENCE)
+                for i in range(PHONES)
+            ]
             await each(phones, lambda phone: come_in(phone, channel), OPENED_AT_ONCE)
             await each(phones, lambda phone: phone.lose_network(), PHONES)
             for number in range(MISSED):
