@@ -1,0 +1,44 @@
+"""Takes pictures of every screen and state of the web client: `python -m tests.web.screenshots DIRECTORY [WALK…]`.
+
+Each in two sizes, both themes and both languages, which takes a quarter of an hour; WALK names parts of it.
+"""
+
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+
+from tests.web.browser import play
+from tests.web.demo import Demo
+from tests.web.screenshots import scenes
+from tests.web.screenshots.people import make_people
+
+SIZES = [(390, 844), (1280, 800)]
+SCHEMES, LANGUAGES = ["light", "dark"], ["en", "de"]
+AT_ONCE = 2  # walks: each has a browser, and waits most of the time
+SETTINGS = {"HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "1"}  # one fan rings the same creator again and again
+
+
+def main(out: Path, walks: list[str]) -> None:
+    """Write the pictures; those of an earlier run are replaced. Raises AssertionError if a walk fails."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="halfminute-pictures-") as folder,
+        Demo(Path(folder) / "data", "--demo", settings=SETTINGS) as demo,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        for _ in pool.map(lambda given: _take(demo, out, *given), product(walks, SIZES, SCHEMES, LANGUAGES)):
+            pass  # raises what a walk has raised
+    print(f"{len(list(out.glob('*.png')))} pictures in {out}")
+
+
+def _take(demo: Demo, out: Path, walk: str, size: tuple[int, int], scheme: str, language: str) -> None:
+    width, height = size
+    prefix = f"{out.absolute()}/{language}-{scheme}-{width}"
+    look = {"viewport": {"width": width, "height": height}, "color_scheme": scheme, "locale": language}
+    play(scenes.take_walk, walk=walk, url=demo.url, prefix=prefix, look=look, people=make_people(demo))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:] or list(scenes.WALKS))
