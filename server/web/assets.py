@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-SERVED = ("app", "docs", "elements", "overlay", "sdk", "vendor")  # directories, served under the same names
+SERVED = ("app", "checkout", "docs", "elements", "overlay", "sdk", "vendor")  # directories, served under the same names
 HTML = "text/html; charset=utf-8"
 PAGES = {"/app/index.html": "/", "/overlay/index.html": "/overlay"}  # the addresses of files that are pages
 # By the end of the name; files of other kinds are not served.

@@ -11,13 +11,46 @@ from server.money.payments.provider import Checkout, PaymentEvent
 from storage.market.purchases import Purchase
 
 PAGE = """<!doctype html>
+<html lang="{language}">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Demo checkout</title>
-<h1>Demo checkout</h1>
-<p>{tokens} tokens for {price} {currency}: {status}. Nobody is charged.</p>
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/elements/theme.css">
+<link rel="stylesheet" href="/checkout/checkout.css">
+<main>
+<h1>{title}</h1>
+<p class="sum">{offer}</p>
+<p role="status">{state}</p>
+{button}
+<p class="quiet">{free}</p>
+</main>
+</html>
 """
-BUTTON = '<form method="post"><button>Pay</button></form>\n'
+BUTTON = '<form method="post"><button>{pay}</button></form>'
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+TEXTS = {
+    "en": {
+        "title": "Demo checkout",
+        "offer": "{tokens} tokens for {price} {currency}",
+        "pending": "Not paid yet.",
+        "paid": "Paid. You can close this window.",
+        "other": "This purchase cannot be paid any more.",
+        "free": "This is a demo: nobody is charged.",
+        "pay": "Pay",
+    },
+    "de": {
+        "title": "Kasse der Demo",
+        "offer": "{tokens} Token für {price} {currency}",
+        "pending": "Noch nicht bezahlt.",
+        "paid": "Bezahlt. Sie können dieses Fenster schließen.",
+        "other": "Dieser Kauf kann nicht mehr bezahlt werden.",
+        "free": "Das ist eine Demo: Niemandem wird etwas berechnet.",
+        "pay": "Bezahlen",
+    },
+}
 
 
 class Demo:
@@ -57,13 +90,22 @@ def demo_url(host: str, port: int) -> str | None:
     return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
 
 
-def page(purchase: Purchase) -> str:
-    """Return the HTML of the checkout page, with a button while the purchase is pending."""
+def page(purchase: Purchase, accepted_language: str) -> str:
+    """Return the HTML of the checkout page, with a button while the purchase is pending.
+
+    It is German for a browser that prefers that (`Accept-Language`), and English for all others.
+    """
+    language = "de" if accepted_language.lower().startswith("de") else "en"
+    texts = TEXTS[language]
     price = f"{purchase.price_cents // 100}.{purchase.price_cents % 100:02d}"
-    text = PAGE.format(
-        tokens=purchase.tokens, price=price, currency=escape(purchase.currency), status=escape(purchase.status)
+    return PAGE.format(
+        language=language,
+        title=texts["title"],
+        offer=texts["offer"].format(tokens=purchase.tokens, price=price, currency=escape(purchase.currency)),
+        state=texts.get(purchase.status, texts["other"]),
+        button=BUTTON.format(pay=texts["pay"]) if purchase.status == "pending" else "",
+        free=texts["free"],
     )
-    return text + BUTTON if purchase.status == "pending" else text
 
 
 def _checkout_id(purchase: Purchase) -> str:

@@ -8,7 +8,7 @@ import structlog
 
 from domain.refusals import Code, Refusal
 from server.context import Context
-from server.money.payments.demo import page
+from server.money.payments.demo import POLICY, page
 from server.money.payments.provider import EventRefused, EventUnreadable, PaymentEvent, ReversalEvent
 from server.rest.request import Request
 from server.rest.responses import Plain
@@ -66,7 +66,7 @@ async def receive_stripe_event(request: Request) -> Heard | Refusal:
 async def show_demo_checkout(request: Request, purchase_id: UUID) -> Plain | Refusal:
     """The checkout page of the demo; only with `serve --demo` on a loopback address, else NOT_FOUND."""
     purchase = await _demo_purchase(request.context, purchase_id)
-    return NO_DEMO if purchase is None else Plain(page(purchase).encode(), HTML)
+    return NO_DEMO if purchase is None else _checkout_page(request, purchase)
 
 
 @routes.post("/demo/{purchaseId}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=HTML)
@@ -78,7 +78,12 @@ async def pay_demo_checkout(request: Request, purchase_id: UUID) -> Plain | Refu
     await _settle(request, demo.name, demo.paid(purchase))
     paid = await find_purchase(request.context.postgres, purchase_id)
     assert paid is not None, "purchases are never deleted"
-    return Plain(page(paid).encode(), HTML)
+    return _checkout_page(request, paid)
+
+
+def _checkout_page(request: Request, purchase: Purchase) -> Plain:
+    request.answer_headers["Content-Security-Policy"] = POLICY
+    return Plain(page(purchase, request.headers.get("Accept-Language", "")).encode(), HTML)
 
 
 async def _settle(request: Request, provider: str, event: PaymentEvent | ReversalEvent) -> None:

@@ -37,6 +37,8 @@ async def test_the_demo_checkout_is_a_page_whose_button_pays(
     shown = await web.get(purchase["checkoutUrl"])
     assert (shown.status_code, shown.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert "100 tokens for 6.99 USD" in shown.text and "<button>" in shown.text
+    german = await web.get(purchase["checkoutUrl"], headers={"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"})
+    assert "100 Token für 6.99 USD" in german.text and '<html lang="de">' in german.text
     assert await balance(fan) == 0, "to look at it pays nothing"
     for _ in range(2):
         paid = await web.post(purchase["checkoutUrl"])
