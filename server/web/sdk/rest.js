@@ -125,8 +125,8 @@ export class Rest {
     });
     const headers = { "Content-Type": "application/json" };
     if (mark === "!") headers["Idempotency-Key"] = key;
-    const query = Object.entries(fields).map((pair) => pair.map(encodeURIComponent).join("="));
-    if (method === "GET") return this.#repeat(`${filled}?${query.join("&")}`, { method, headers }, mark);
+    const query = Object.entries(fields).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
+    if (method === "GET") return this.#repeat(filled + (query && `?${query}`), { method, headers }, mark);
     return this.#repeat(filled, { method, headers, body: JSON.stringify(fields) }, mark);
   }
 
