@@ -27,9 +27,9 @@ function reportView(element) {
 }
 
 function wayOnView(element) {
-  const { call } = element;
+  const { call, session } = element;
   if (call.role !== "fan" || call.ended.reason !== "insufficient_funds") return nothing;
-  const required = Math.ceil(call.rateTokensPerMin / 2);
+  const required = Math.ceil((call.rateTokensPerMin * session.blockSeconds) / 60);
   return html`<slot name="top-up"
     ><button @click=${() => element.topUp(required)}>${element.t("funds.top-up")}</button></slot
   >`;

@@ -78,7 +78,7 @@ export class HmStream extends HalfminuteElement {
   }
 
   get isOwner() {
-    return this.access?.reason === "owner";
+    return this.access?.reason === "owner" || (this.info && this.info.creator.userId === this.userId);
   }
 
   /** Whether this viewer pays by the block. */
@@ -237,7 +237,7 @@ export class HmStream extends HalfminuteElement {
       await act();
       return true;
     } catch (error) {
-      this.error = error;
+      this.error = name === "chat" && error.code === "FORBIDDEN" ? { ...error, code: "MUTED" } : error;
       if (name === "join") this.session.local.close();
       return false;
     } finally {

@@ -90,7 +90,7 @@ function wayView(element) {
     return buttonView(element, info.status === "live" ? element.t("stream.return") : element.t("stream.start"));
   if (info.status === "scheduled") return html`<p role="status">${element.t("stream.waits")}</p>`;
   return html`${element.isMetered ? fundsView(element, info.rateTokensPerMin, element.blockTokens) : nothing}
-  ${buttonView(element, element.t("stream.watch"))}`;
+  ${buttonView(element, element.t("stream.watch"), element.isMetered && element.balance < element.blockTokens)}`;
 }
 
 function ticketView(element) {
@@ -100,9 +100,9 @@ function ticketView(element) {
   </slot>`;
 }
 
-function buttonView(element, text) {
+function buttonView(element, text, isShort = false) {
   const isBusy = element.busy.has("join");
-  return html`<button part="join" aria-disabled=${isBusy} @click=${element.join}>
+  return html`<button part="join" ?disabled=${isShort} aria-disabled=${isBusy} @click=${element.join}>
     ${isBusy ? element.t("stream.joins") : text}
   </button>`;
 }
