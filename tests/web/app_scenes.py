@@ -37,8 +37,11 @@ def look_around(page: Page, url: str) -> None:
     assert page.evaluate("sessionStorage.length + localStorage.length") == 0
 
 
-def load_home(page: Page, url: str) -> None:
-    """The first view, from an empty cache: what it transfers, how long it takes, and whether it shifts."""
+def load_home(page: Page, url: str, token: str | None) -> None:
+    """The first view, from an empty cache: what it transfers, how long it takes, and whether it shifts.
+
+    Without a token it is the sign-in, else the home of the token's user.
+    """
     transferred: list[int] = []
     client = page.context.new_cdp_session(page)
     client.send("Network.enable")
@@ -47,14 +50,34 @@ def load_home(page: Page, url: str) -> None:
         "window.shift = 0; new PerformanceObserver((list) => { for (const each of list.getEntries())"
         " if (!each.hadRecentInput) window.shift += each.value; }).observe({ type: 'layout-shift', buffered: true });"
     )
+    if token is not None:
+        page.add_init_script(f"sessionStorage.setItem('halfminute.token', '{token}')")
     page.goto(url)
-    page.get_by_role("button", name="Finn").wait_for()
+    page.get_by_role("button", name="Finn").or_(page.get_by_role("link", name="Call Bruno")).wait_for()
     first_paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     page.wait_for_load_state("networkidle")
-    print(f"{sum(transferred)} bytes in {len(transferred)} answers, first paint after {first_paint:.0f} ms")
+    page.wait_for_timeout(500)  # for pictures that come later
+    print(
+        f"{sum(transferred)} bytes in {len(transferred)} answers, first paint after {first_paint:.0f} ms,"
+        f" shift {page.evaluate('window.shift'):.4f}"
+    )
     assert sum(transferred) < 150_000
     assert first_paint < 1000
     assert page.evaluate("window.shift") < 0.02
+
+
+def miss_a_module(page: Page, url: str) -> None:
+    """A part of the client that cannot be loaded says so, and is loaded later."""
+    sign_in(page, url, "Finn")
+    page.route("**/elements/money.js", lambda route: route.abort())
+    page.get_by_role("link", name="Wallet").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+    page.get_by_role("link", name="halfminute").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_role("link", name="Wallet").click()
+    page.unroute("**/elements/money.js")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("hm-wallet")).to_contain_text("Spent in total")
 
 
 def call_the_one_who_answers(page: Page, url: str) -> None:

@@ -34,8 +34,14 @@ def test_two_people_see_each_other_and_the_creator_ends(url: str) -> None:
     play(app_scenes.two_people_call, url=url)
 
 
-def test_the_first_view_is_small_and_does_not_shift(url: str) -> None:
-    play(app_scenes.load_home, url=url)
+@pytest.mark.parametrize("is_signed_in", [False, True])
+def test_the_first_view_is_small_and_does_not_shift(url: str, is_signed_in: bool) -> None:
+    tokens = {each["displayName"]: each["token"] for each in httpx.get(f"{url}api/demo/users").json()["items"]}
+    play(app_scenes.load_home, url=url, token=tokens["Finn"] if is_signed_in else None)
+
+
+def test_a_part_of_the_client_that_cannot_be_loaded_is_loaded_later(url: str) -> None:
+    play(app_scenes.miss_a_module, url=url)
 
 
 def test_the_page_may_load_files_of_its_server_alone(url: str) -> None:

@@ -2,6 +2,7 @@
 
 import { Halfminute, Unauthorized } from "../sdk/halfminute.js";
 import { HalfminuteElement, css, html, nothing } from "../elements/base/element.js";
+import { noticeStyles } from "../elements/base/notice.js";
 import { useClient } from "../elements/base/client.js";
 import { addTexts } from "../elements/base/words.js";
 import { ENGLISH } from "./english.js";
@@ -31,10 +32,13 @@ export class App extends HalfminuteElement {
     place: { state: true },
     me: { state: true },
     connection: { state: true },
+    loaded: { state: true }, // the view whose module has come
+    isMissing: { state: true }, // whether the module of the view cannot be loaded
     current: { state: true }, // the creator to call, or the call that came in; kept while it runs, wherever one looks
   };
   static styles = [
     HalfminuteElement.styles,
+    noticeStyles,
     css`
       header {
         position: sticky;
@@ -129,7 +133,7 @@ export class App extends HalfminuteElement {
 
   render() {
     if (!signedInToken()) return html`<hm-sign-in @sign-in=${this.#signIn}></hm-sign-in>`;
-    return html`${this.#header()} ${this.place.view === "call" ? nothing : this.#view()} ${this.#call()}`;
+    return html`${this.#header()} ${this.#main()} ${this.#call()}`;
   }
 
   #header() {
@@ -154,6 +158,12 @@ export class App extends HalfminuteElement {
     </a>`;
   }
 
+  #main() {
+    if (this.isMissing) return this.#failure();
+    if (this.place.view === "call" && this.current) return nothing;
+    return this.loaded === this.place.view ? this.#view() : html`<main>${this.skeleton()}</main>`;
+  }
+
   #view() {
     if (this.place.view === "wallet") return html`<main><hm-wallet></hm-wallet><hm-ledger></hm-ledger></main>`;
     if (this.place.view === "stream" && this.place.id) {
@@ -169,6 +179,16 @@ export class App extends HalfminuteElement {
       ></hm-page-entry>`;
     }
     return html`<hm-home .userId=${this.me?.userId} .isCreator=${this.me?.isCreator}></hm-home>`;
+  }
+
+  // A module that failed is asked for again only by a new page.
+  #failure() {
+    return html`<main>
+      <div class="notice bad" role="alert">
+        <p>${this.t("fault.network")}</p>
+        <button class="quiet" @click=${() => location.reload()}>${this.t("retry")}</button>
+      </div>
+    </main>`;
   }
 
   #call() {
@@ -193,9 +213,19 @@ export class App extends HalfminuteElement {
   #go() {
     this.place = presentPlace();
     const { view, id } = this.place;
-    MODULES[view]();
+    this.#load(view);
     if (this.#isCalling) return;
     this.current = view === "call" && id ? { creator: id } : undefined;
+  }
+
+  async #load(view) {
+    this.isMissing = false;
+    try {
+      await MODULES[view]();
+    } catch {
+      this.isMissing = view === this.place.view;
+    }
+    if (view === this.place.view) this.loaded = view;
   }
 
   #take(call) {

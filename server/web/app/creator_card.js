@@ -33,10 +33,14 @@ export class CreatorCard extends HalfminuteElement {
         font-size: 1.5rem;
         font-weight: 600;
       }
+      h3,
+      a.action {
+        min-width: 0;
+        overflow-wrap: anywhere;
+      }
       h3 {
         margin: 0;
         align-self: end;
-        overflow-wrap: anywhere;
       }
       p {
         margin: 0;
@@ -44,7 +48,11 @@ export class CreatorCard extends HalfminuteElement {
         font-size: 0.9375rem;
       }
       .about {
+        display: -webkit-box;
         grid-column: 1 / -1;
+        overflow: hidden;
+        -webkit-box-orient: vertical;
+        -webkit-line-clamp: 4;
         margin-block-start: 0.5rem;
         overflow-wrap: anywhere;
       }
@@ -57,6 +65,9 @@ export class CreatorCard extends HalfminuteElement {
         display: grid;
         place-items: center;
         min-height: 2.75rem;
+        padding: 0.5rem 1rem;
+        box-sizing: border-box;
+        text-align: center;
         border-radius: var(--hm-radius, 0.75rem);
         background: var(--hm-accent, #4a3fd6);
         color: var(--hm-on-accent, #fff);

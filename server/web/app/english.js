@@ -3,7 +3,7 @@
 export const ENGLISH = {
   "app.call": "Your call",
   "app.menu": "Main menu",
-  "app.offline": "No connection. It is tried again and again.",
+  "app.offline": "No connection. Reconnecting …",
   "app.operator": "Operation",
   "app.rings": "{name} is calling",
   "app.signOut": "Sign out",
@@ -18,7 +18,8 @@ export const ENGLISH = {
   "card.rate": "{tokens} tokens a minute",
   "home.creators": "Creators",
   "home.become": "Earn as a creator",
-  "home.noCreators": "Nobody of this name.",
+  "home.noCreators": "There are no creators yet.",
+  "home.nobodyFound": "Nobody of this name.",
   "home.noStreams": "Nothing is live or announced now.",
   "home.search": "Find a creator by name",
   "home.stream.by": "by {name}",
@@ -34,6 +35,8 @@ export const ENGLISH = {
   "signIn.about": "These are the users of the demo. Open a second window to be another one.",
   "signIn.automatic": "answers by itself",
   "signIn.elsewhere": "Sign in on the website that you came from.",
+  "signIn.failed": "The users cannot be read. Please try again.",
+  "signIn.heading": "Sign in",
   "signIn.title": "Choose a user",
   "app.studio": "Studio",
 };

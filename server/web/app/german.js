@@ -3,7 +3,7 @@
 export const GERMAN = {
   "app.call": "Ihr Anruf",
   "app.menu": "Hauptmenü",
-  "app.offline": "Keine Verbindung. Sie wird laufend neu versucht.",
+  "app.offline": "Keine Verbindung. Sie wird wieder aufgebaut …",
   "app.operator": "Betrieb",
   "app.rings": "{name} ruft an",
   "app.signOut": "Abmelden",
@@ -18,7 +18,8 @@ export const GERMAN = {
   "card.rate": "{tokens} Token pro Minute",
   "home.creators": "Creator",
   "home.become": "Als Creator verdienen",
-  "home.noCreators": "Niemand heißt so.",
+  "home.noCreators": "Es gibt noch keine Creator.",
+  "home.nobodyFound": "Niemand heißt so.",
   "home.noStreams": "Gerade ist nichts live oder angekündigt.",
   "home.search": "Creator nach Namen suchen",
   "home.stream.by": "von {name}",
@@ -34,6 +35,8 @@ export const GERMAN = {
   "signIn.about": "Das sind die Benutzer der Demo. In einem zweiten Fenster können Sie jemand anderes sein.",
   "signIn.automatic": "antwortet von selbst",
   "signIn.elsewhere": "Melden Sie sich auf der Website an, von der Sie kommen.",
+  "signIn.failed": "Die Benutzer sind nicht zu lesen. Bitte versuchen Sie es noch einmal.",
+  "signIn.heading": "Anmelden",
   "signIn.title": "Wählen Sie einen Benutzer",
   "app.studio": "Studio",
 };

@@ -1,7 +1,8 @@
 // <hm-home>: creators and streams, kept fresh while it is shown.
 
 import { HalfminuteElement, css, html, nothing } from "../elements/base/element.js";
-import { explain } from "../elements/base/faults.js";
+import { isLoss } from "../elements/base/faults.js";
+import { noticeStyles, noticeView } from "../elements/base/notice.js";
 import "./creator_card.js";
 import { pageStyles } from "./page_styles.js";
 import { addressOf } from "./place.js";
@@ -22,6 +23,7 @@ export class Home extends HalfminuteElement {
   static styles = [
     HalfminuteElement.styles,
     pageStyles,
+    noticeStyles,
     css`
       ul.cards {
         display: grid;
@@ -48,17 +50,15 @@ export class Home extends HalfminuteElement {
         border-block-end: 1px solid var(--hm-line, #d5d8df);
         overflow-wrap: anywhere;
       }
-      .bone {
+      li.bone {
         height: 9rem;
+        margin: 0;
         border-radius: var(--hm-radius, 0.75rem);
-        background: var(--hm-panel, #f4f5f8);
       }
-      .hidden-text {
-        position: absolute;
-        width: 1px;
-        height: 1px;
-        overflow: hidden;
-        clip-path: inset(50%);
+      @media (max-width: 30rem) {
+        .streams li {
+          display: grid;
+        }
       }
       .live {
         color: var(--hm-bad, #b3261e);
@@ -94,29 +94,28 @@ export class Home extends HalfminuteElement {
         <span class="small quiet-text">${this.t("home.search")}</span>
         <input type="search" maxlength="80" autocomplete="off" .value=${this.name} @input=${this.#search} />
       </label>
-      ${this.error ? this.#failure() : nothing}
+      ${this.#content()}
+      ${this.isCreator === false ? this.#invitation() : nothing}
+    </main>`;
+  }
+
+  // Without a connection, what was read before stays, and the menu says so.
+  #content() {
+    if (this.error && !this.creators) return noticeView(this, this.error, () => this.#read());
+    return html`${this.error && !isLoss(this.error) ? noticeView(this, this.error, () => this.#read()) : nothing}
       <h2>${this.t("home.creators")}</h2>
       ${this.#creators()}
       <h2>${this.t("home.streams")}</h2>
-      ${this.#streams()}
-      ${this.isCreator === false ? this.#invitation() : nothing}
-    </main>`;
+      ${this.#streams()}`;
   }
 
   #invitation() {
     return html`<p><a href=${addressOf("studio")}>${this.t("home.become")}</a></p>`;
   }
 
-  #failure() {
-    return html`<div role="alert">
-      <p>${explain(this, this.error)}</p>
-      <button class="quiet" @click=${() => this.#read()}>${this.t("retry")}</button>
-    </div>`;
-  }
-
   #creators() {
     if (!this.creators) return this.#waiting();
-    if (!this.creators.length) return html`<p class="quiet-text">${this.t("home.noCreators")}</p>`;
+    if (!this.creators.length) return html`<p class="quiet-text">${this.t(this.#emptiness)}</p>`;
     return html`<ul class="cards">
       ${this.creators.map(
         (creator) => html`<li>
@@ -126,15 +125,18 @@ export class Home extends HalfminuteElement {
     </ul>`;
   }
 
+  get #emptiness() {
+    return this.name.trim() ? "home.nobodyFound" : "home.noCreators";
+  }
+
   #waiting() {
-    return html`<p class="hidden-text" role="status">${this.t("loading")}</p>
-      <ul class="cards" aria-hidden="true">
-        ${[1, 2, 3].map(() => html`<li class="bone"></li>`)}
-      </ul>`;
+    return html`<ul class="cards" aria-hidden="true">
+      ${[1, 2, 3].map(() => html`<li class="bone"></li>`)}
+    </ul>`;
   }
 
   #streams() {
-    if (!this.streams) return nothing;
+    if (!this.streams) return this.skeleton();
     if (!this.streams.length) return html`<p class="quiet-text">${this.t("home.noStreams")}</p>`;
     return html`<ul class="streams">
       ${this.streams.map((stream) => html`<li>${this.#stream(stream)}</li>`)}

@@ -14,9 +14,13 @@ export function sectionMenu(element, view, sections, shown, label) {
   </nav>`;
 }
 
-/** Scrolls to the link of the present section, which may be out of sight on a phone. */
+const shown = new WeakMap(); // the link to which an element has scrolled
+
+/** Scrolls to the link of the present section, which may be out of sight on a phone, when it has become another one. */
 export function showPresentLink(element) {
-  element.renderRoot.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  const link = element.renderRoot.querySelector("nav [aria-current]");
+  if (link && link !== shown.get(element)) link.scrollIntoView({ block: "nearest", inline: "center" });
+  shown.set(element, link);
 }
 
 export const menuStyles = css`

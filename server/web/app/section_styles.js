@@ -28,6 +28,9 @@ export const sectionStyles = css`
     margin: 0;
     font-size: 0.9375rem;
   }
+  .state:empty {
+    position: absolute; /* it stays in the page, for what it will announce, and takes no room */
+  }
   .state.warn {
     color: var(--hm-warn, #8a4b00);
   }

@@ -1,19 +1,26 @@
 // <hm-sign-in>: chooses a user of the demo. Fires `sign-in` with the chosen user.
 
 import { HalfminuteElement, css, html } from "../elements/base/element.js";
+import { noticeStyles } from "../elements/base/notice.js";
 import { demoUsers } from "./identity.js";
 import { pageStyles } from "./page_styles.js";
 
 export class SignIn extends HalfminuteElement {
-  static properties = { users: { state: true }, error: { state: true } };
+  static properties = { users: { state: true }, isFailed: { state: true } };
   static styles = [
     HalfminuteElement.styles,
     pageStyles,
+    noticeStyles,
     css`
       ul {
         display: grid;
         grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr));
         gap: var(--hm-space, 1rem);
+      }
+      li.bone {
+        height: 10rem;
+        margin: 0;
+        border-radius: var(--hm-radius, 0.75rem);
       }
       button.user {
         display: grid;
@@ -43,6 +50,7 @@ export class SignIn extends HalfminuteElement {
   }
 
   render() {
+    if (this.users === null) return this.#elsewhere();
     return html`<main>
       <h1>${this.t("signIn.title")}</h1>
       <p class="quiet-text">${this.t("signIn.about")}</p>
@@ -51,17 +59,32 @@ export class SignIn extends HalfminuteElement {
   }
 
   #content() {
-    if (this.error) {
-      return html`<div role="alert">
-        <p>${this.t("failed", { reason: this.error.message })}</p>
-        <button class="quiet" @click=${() => this.#read()}>${this.t("retry")}</button>
-      </div>`;
-    }
-    if (this.users === undefined) return html`<p role="status">${this.t("loading")}</p>`;
-    if (this.users === null) return html`<p>${this.t("signIn.elsewhere")}</p>`;
+    if (this.isFailed) return this.#failure();
+    if (this.users === undefined) return this.#waiting();
     return html`<ul>
       ${this.users.map((user) => html`<li>${this.#user(user)}</li>`)}
     </ul>`;
+  }
+
+  #elsewhere() {
+    return html`<main>
+      <h1>${this.t("signIn.heading")}</h1>
+      <p>${this.t("signIn.elsewhere")}</p>
+    </main>`;
+  }
+
+  #failure() {
+    return html`<div class="notice bad" role="alert">
+      <p>${this.t("signIn.failed")}</p>
+      <button class="quiet" @click=${() => this.#read()}>${this.t("retry")}</button>
+    </div>`;
+  }
+
+  #waiting() {
+    return html`<p class="hidden-text" role="status">${this.t("loading")}</p>
+      <ul aria-hidden="true">
+        ${[1, 2, 3, 4, 5, 6].map(() => html`<li class="bone"></li>`)}
+      </ul>`;
   }
 
   #user(user) {
@@ -75,11 +98,11 @@ export class SignIn extends HalfminuteElement {
   }
 
   async #read() {
-    this.error = undefined;
+    this.isFailed = false;
     try {
       this.users = await demoUsers();
-    } catch (error) {
-      this.error = error;
+    } catch {
+      this.isFailed = true;
     }
   }
 }

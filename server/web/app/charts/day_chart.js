@@ -12,8 +12,8 @@ const BAR_SHARE = 0.7; // of a day's width
 const BAR_MAX = 48; // pixels
 const LABEL_HEIGHT = 28;
 const LABEL_WIDTH = 70; // pixels of a day's label on the axis
-// Whole tokens, or days.
-const STEPS = Array.from({ length: 9 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+// Whole tokens, or days; up to the largest sum of tokens.
+const STEPS = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 
 export class DayChart extends ChartElement {
   static properties = { days: { attribute: false }, shown: { state: true } };

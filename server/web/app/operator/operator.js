@@ -41,8 +41,8 @@ export class Operator extends MoneyElement {
     `,
   ];
 
-  updated(changed) {
-    if (changed.has("section")) showPresentLink(this);
+  updated() {
+    showPresentLink(this);
   }
 
   render() {

@@ -40,14 +40,14 @@ export class OperatorReports extends MoneyElement {
 
   #report({ reporterId, userId, roomId, reason, createdAt }) {
     return html`<span>
-        ${this.t("operator.report.about")} ${userLink(userId)}<br />
-        <bdi>${reason}</bdi>
+        ${this.t("operator.report.about")} ${userLink(userId)}
       </span>
       <span class="end small quiet-text">
         ${moment(this.language, createdAt)}<br />
         ${this.t("operator.report.by")} ${reporterId ? userLink(reporterId) : "–"}
         ${roomId ? html`<br />${this.t("operator.report.room", { id: shortId(roomId) })}` : nothing}
-      </span>`;
+      </span>
+      <p class="whole reason"><bdi>${reason}</bdi></p>`;
   }
 }
 

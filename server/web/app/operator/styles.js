@@ -42,7 +42,13 @@ export const operatorStyles = css`
   hm-user-history {
     margin-block-start: 2.5rem;
   }
-  .bad {
+  .reason {
+    overflow-wrap: anywhere;
+  }
+  hm-decision-list + hm-decision-list {
+    margin-block-start: 1.5rem;
+  }
+  .bad:not(.notice) {
     color: var(--hm-bad, #b3261e);
   }
   .code {

@@ -55,8 +55,8 @@ export class Studio extends MoneyElement {
     this.#read();
   }
 
-  updated(changed) {
-    if (changed.has("section") || changed.has("card")) showPresentLink(this);
+  updated() {
+    showPresentLink(this);
   }
 
   render() {

@@ -37,6 +37,11 @@ export const cardStyles = css`
     border: 1px solid var(--hm-line, #d5d8df);
     border-radius: var(--hm-radius, 0.75rem);
     background: var(--hm-paper, #fff);
+    overflow-wrap: anywhere;
+  }
+  .card > *,
+  .card header > div {
+    min-width: 0;
   }
   .card header {
     display: flex;
@@ -70,13 +75,5 @@ export const cardStyles = css`
   }
   .skeleton .short {
     width: 60%;
-  }
-  .hidden-text {
-    position: absolute;
-    overflow: hidden;
-    width: 1px;
-    height: 1px;
-    clip-path: inset(50%);
-    white-space: nowrap;
   }
 `;

@@ -20,18 +20,27 @@ export const noticeStyles = css`
     align-items: center;
     gap: 0.5rem 1rem;
     padding: 0.75rem 1rem;
+    border: 1px solid var(--hm-line, #d5d8df);
     border-inline-start: 4px solid var(--hm-quiet, #5b6270);
     border-radius: var(--hm-radius, 0.75rem);
-    background: var(--hm-panel, #f4f5f8);
+    background: var(--hm-paper, #fff);
+    overflow-wrap: anywhere;
   }
   .notice p {
     flex: 1 1 14rem;
     margin: 0;
   }
+  .notice h3,
+  .notice p + p {
+    flex-basis: 100%;
+  }
   .notice.bad {
-    border-color: var(--hm-bad, #b3261e);
+    border-inline-start-color: var(--hm-bad, #b3261e);
   }
   .notice.warn {
-    border-color: var(--hm-warn, #8a4b00);
+    border-inline-start-color: var(--hm-warn, #8a4b00);
+  }
+  .notice.done {
+    border-inline-start-color: var(--hm-good, #17663a);
   }
 `;

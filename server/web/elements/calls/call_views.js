@@ -77,7 +77,6 @@ export function liveView(element) {
     </header>
     ${mediaNoticeView(element)} ${phase === "live" ? callMeterView(element) : nothing}
     ${noticeView(element, error, null)} ${controlsView(element)}
-    ${element.call.role === "fan" ? html`<slot name="tip"></slot>` : nothing}
     ${phase === "live" ? chatView(element) : nothing}
     <p class="hidden-text" role="status">${blockText(element)}</p>
   </section>`;
@@ -143,7 +142,8 @@ function controlsView(element) {
     ${isPaused ? element.t("call.resume") : element.t("call.pause")}
   </button>`;
   return html`<div class="buttons" part="controls">
-    ${localControlsView(element)} ${phase === "live" ? pause : nothing}
+    ${call.role === "fan" ? html`<slot name="tip"></slot>` : nothing} ${localControlsView(element)}
+    ${phase === "live" ? pause : nothing}
     <button class="end" part="end" data-focus aria-disabled=${busy.has("end")} @click=${element.end}>
       ${busy.has("end") ? element.t("call.ends") : element.t("call.end")}
     </button>

@@ -43,6 +43,7 @@ export class Ledger extends MoneyElement {
 
   render() {
     return html`<section class="stack" aria-label=${this.t("ledger.title")}>
+      <h2>${this.t("ledger.title")}</h2>
       ${this.#filterForm()} ${listView(this, this.#list, this.#empty(), (items) => this.#table(items))}
     </section>`;
   }

@@ -31,8 +31,8 @@ export const ledgerStyles = css`
   }
   .end {
     padding-inline-start: 0.75rem;
+    overflow-wrap: anywhere;
     text-align: end;
-    white-space: nowrap;
   }
   .memo,
   .name {

@@ -3,13 +3,14 @@
 import { accountOf } from "./account.js";
 import { HalfminuteElement, html, nothing } from "../base/element.js";
 import { explain, isUnsettled } from "../base/faults.js";
+import { noticeStyles } from "../base/notice.js";
 import { moneyStyles } from "./money_styles.js";
 import { languageOf } from "../base/words.js";
 
 export * from "../base/element.js";
 
 export class MoneyElement extends HalfminuteElement {
-  static styles = [HalfminuteElement.styles, moneyStyles];
+  static styles = [HalfminuteElement.styles, noticeStyles, moneyStyles];
 
   begin(client) {
     this.api = client.rest;
@@ -41,14 +42,6 @@ export class MoneyElement extends HalfminuteElement {
 
   tokens(count) {
     return this.t(count === 1 || count === -1 ? "money.token" : "tokens", { count });
-  }
-
-  /** Lines in the place of what is being read. */
-  skeleton(lines = 3) {
-    return html`<div role="status" part="skeleton">
-      <span class="hidden-text">${this.t("loading")}</span>
-      ${Array.from({ length: lines }, () => html`<div class="bone" aria-hidden="true"></div>`)}
-    </div>`;
   }
 
   /** What went wrong, and a button to try again. */

@@ -40,6 +40,7 @@ export const moneyStyles = css`
     background: var(--hm-panel, #f4f5f8);
   }
   .figure {
+    overflow-wrap: anywhere;
     font-size: 2.25rem;
     font-weight: 700;
     line-height: 1.2;
@@ -47,43 +48,6 @@ export const moneyStyles = css`
   }
   .good {
     color: var(--hm-good, #17663a);
-  }
-  .notice {
-    display: grid;
-    gap: 0.5rem;
-    justify-items: start;
-    padding: 0.75rem 1rem;
-    border: 1px solid var(--hm-line, #d5d8df);
-    border-inline-start: 4px solid var(--hm-accent, #4a3fd6);
-    border-radius: var(--hm-radius, 0.75rem);
-    background: var(--hm-paper, #fff);
-  }
-  .notice.bad {
-    border-inline-start-color: var(--hm-bad, #b3261e);
-  }
-  .notice.warn {
-    border-inline-start-color: var(--hm-warn, #8a4b00);
-  }
-  .notice.done {
-    border-inline-start-color: var(--hm-good, #17663a);
-  }
-  .hidden-text {
-    position: absolute;
-    width: 1px;
-    height: 1px;
-    overflow: hidden;
-    clip-path: inset(50%);
-    white-space: nowrap;
-  }
-  .bone {
-    height: 1.25rem;
-    margin-block: 0.5rem;
-    border-radius: 0.5rem;
-    background: var(--hm-line, #d5d8df);
-    opacity: 0.6;
-  }
-  .bone:nth-child(odd) {
-    width: 70%;
   }
   label,
   .label {
@@ -155,7 +119,7 @@ export const moneyStyles = css`
   }
   .list > li {
     display: grid;
-    grid-template-columns: 1fr auto;
+    grid-template-columns: minmax(0, 1fr) auto;
     gap: 0 1rem;
     padding-block: 0.75rem;
     border-block-start: 1px solid var(--hm-line, #d5d8df);

@@ -21,6 +21,17 @@ export class ReportButton extends MoneyElement {
   static styles = [
     ...MoneyElement.styles,
     css`
+      [part="button"] {
+        max-width: 100%;
+        padding: 0;
+        border: 0;
+        color: var(--hm-quiet, #565e6c);
+        font-size: 0.9375rem;
+        font-weight: 400;
+        overflow-wrap: anywhere;
+        text-align: start;
+        text-decoration: underline;
+      }
       .check {
         display: flex;
         gap: 0.75rem;

@@ -6,6 +6,9 @@ export const tipStyles = css`
   :host {
     display: inline-block;
   }
+  [part="button"] {
+    width: 100%;
+  }
   fieldset {
     min-width: 0;
     margin: 0;

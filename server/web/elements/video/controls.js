@@ -40,7 +40,8 @@ export const controlStyles = css`
     gap: 0.75rem;
     width: 100%;
   }
-  .buttons button {
+  .buttons button,
+  .buttons ::slotted(*) {
     flex: 1 1 8rem;
   }
   button.end {
