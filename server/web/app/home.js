@@ -50,6 +50,9 @@ export class Home extends HalfminuteElement {
         border-block-end: 1px solid var(--hm-line, #d5d8df);
         overflow-wrap: anywhere;
       }
+      .notice {
+        margin-block: 1rem;
+      }
       li.bone {
         height: 9rem;
         margin: 0;

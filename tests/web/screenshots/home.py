@@ -30,7 +30,7 @@ def _sign_in(camera: Camera) -> None:
     camera.page.unroute_all()
     camera.refuse(USERS, {"status": 404, "error": "NOT_FOUND", "message": "There is no demo"})
     camera.page.reload()
-    camera.find("hm-sign-in p:nth-of-type(2)")
+    camera.find("hm-sign-in p:not(.quiet-text)")
     camera.take("sign-in-elsewhere")
     camera.open_as("")
     camera.find("hm-sign-in button.user")
