@@ -112,10 +112,21 @@ async def _send_through_restarts(
             sending.start_soon(member.send_events, channel, random.Random(chance.random()), over)
         for restart in range(plan.restarts):
             await trio.sleep(chance.uniform(*plan.pauses))
+            epoch = _latest_epoch(members[-1])
             await in_thread(_stop if restart % 2 == 0 else ServerProcess.kill, server)
             await in_thread(server.start)
+            await wait_all(members[-1:], partial(_is_beyond, epoch))
         await trio.sleep(chance.uniform(*plan.pauses))
         over.set()
+
+
+def _latest_epoch(member: Member) -> int:
+    """Return the epoch of the last event that the member received."""
+    return max(visit.epoch for visit in member.story.visits if visit.events)
+
+
+def _is_beyond(epoch: int, member: Member) -> bool:
+    return _latest_epoch(member) > epoch
 
 
 def _stop(server: ServerProcess) -> None:
