@@ -28,7 +28,7 @@ from tests.support.servers import add_creator, add_fan, online
 from tests.web import viewers_scenes
 from tests.web.browser import play
 from tests.web.node import SDK, require_node, run_node
-from tests.web.unsteady_proxy import unsteady_proxy
+from tests.web.unsteady_proxy import UnsteadyProxy, unsteady_proxy
 
 pytestmark = pytest.mark.long
 
@@ -73,7 +73,7 @@ async def watch_unsteadily(context: Context, chance: random.Random, watch: Watch
         channels = [stream["channel"] for stream in streams]
         for owner, channel in zip(owners, channels, strict=True):
             await trio.to_thread.run_sync(owner.ask, {"type": "room:join", "channel": channel})
-            nursery.start_soon(write_lines, owner, channel, proxy.steady)
+            nursery.start_soon(write_lines, owner, channel, proxy)
         settings = {
             "url": f"http://127.0.0.1:{context.http_port}",
             "websocketUrl": f"ws://127.0.0.1:{proxy.port}/ws",
@@ -87,12 +87,14 @@ async def watch_unsteadily(context: Context, chance: random.Random, watch: Watch
         await check_viewer(context, each)
 
 
-async def write_lines(owner: Phone, channel: str, steady: Callable[[], None]) -> None:
-    """Write lines while the proxy is unsteady, and then the last line again and again."""
+async def write_lines(owner: Phone, channel: str, proxy: UnsteadyProxy) -> None:
+    """Write lines until all viewers have been there for a while, and then the last line again and again."""
+    while proxy.carried < VIEWERS:
+        await write(owner, channel, "a line")
     with trio.move_on_after(UNSTEADY_SECONDS):
         while True:
             await write(owner, channel, "a line")
-    steady()
+    proxy.steady()
     while True:
         await write(owner, channel, "the end")
 
