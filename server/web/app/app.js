@@ -148,7 +148,9 @@ export class App extends HalfminuteElement {
         <span class="user">${this.me?.displayName ?? ""}</span>
         <button class="quiet" @click=${this.#signOut}>${this.t("app.signOut")}</button>
       </nav>
-      ${this.connection === "waiting" ? html`<p class="offline" role="status">${this.t("app.offline")}</p>` : nothing}
+      <div role="status">
+        ${this.connection === "waiting" ? html`<p class="offline">${this.t("app.offline")}</p>` : nothing}
+      </div>
     </header>`;
   }
 

@@ -1,6 +1,7 @@
 // A banner while the connection is lost. The clocks of calls and streams run on the server meanwhile.
 
 import { html, nothing } from "./element.js";
+import { regionView } from "./notice.js";
 
 export class ConnectionBanner {
   #host;
@@ -28,11 +29,14 @@ export class ConnectionBanner {
   }
 
   view() {
-    const { name } = this.#client?.state ?? {};
-    if (!this.isLost) return nothing;
+    return regionView(this.isLost ? this.#noticeView() : nothing);
+  }
+
+  #noticeView() {
+    const { name } = this.#client.state;
     const isOver = name === "closed";
     const text = isOver ? this.#host.t("connection.closed") : this.#host.t("connection.lost");
-    return html`<div class="notice warn" part="connection" role="status">
+    return html`<div class="notice warn" part="connection">
       <p>${text}</p>
       ${name === "connecting" ? nothing : this.#buttonView()}
     </div>`;

@@ -1,4 +1,4 @@
-// A notice of an error, with a way on.
+// A notice of an error, with a way on, and the region whose changes screen readers announce.
 
 import { css, html, nothing } from "./element.js";
 import { explain } from "./faults.js";
@@ -13,7 +13,19 @@ export function noticeView(element, error, retry) {
   </div>`;
 }
 
+/**
+ * Stays on the page while its content comes and goes: screen readers miss a region that is inserted with its text. They
+ * announce what is new in it, such as a button that comes later, without the rest.
+ */
+export function regionView(content) {
+  return html`<div class="region" role="status" aria-atomic="false">${content}</div>`;
+}
+
 export const noticeStyles = css`
+  /* Takes no row of a grid. It stays displayed, or else screen readers would not know it. */
+  .region:empty {
+    position: absolute;
+  }
   .notice {
     display: flex;
     flex-wrap: wrap;
