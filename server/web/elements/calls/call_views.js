@@ -6,7 +6,7 @@ import { css, html, nothing } from "../base/element.js";
 import { meterView } from "../video/meter.js";
 import { portraitView } from "../base/person.js";
 import { videoView } from "../video/playback.js";
-import { noticeView } from "../base/notice.js";
+import { noticeView, regionView } from "../base/notice.js";
 import { clock } from "../base/words.js";
 
 export function outgoingView(element) {
@@ -67,7 +67,7 @@ export function liveView(element) {
     ${banner.view()} ${lowView(element, (figures) => element.t("call.low", figures))}
     <div class="screen" part="screen">
       ${session.remote ? videoView(session.remote, element.name, { resized: session.resized }) : nothing}
-      ${coverView(element)}
+      ${regionView(coverView(element))}
       ${session.local.has("video") ? videoView(session.local.stream, element.t("video.own"), { isOwn: true }) : nothing}
       ${playback.view()}
     </div>
@@ -95,7 +95,7 @@ function coverView(element) {
   const text = phase === "joining" ? element.t("call.joins") : holdText(element);
   return html`<div class="cover" part="cover">
     ${portraitView(element.name, call.role === "fan" ? element.card?.pictureUrl : undefined)}
-    <p role="status">${text}</p>
+    <p>${text}</p>
   </div>`;
 }
 

@@ -7,7 +7,7 @@ import { meterView } from "../video/meter.js";
 import { moderationView } from "./moderation.js";
 import { nameOf, portraitView } from "../base/person.js";
 import { videoView } from "../video/playback.js";
-import { noticeView } from "../base/notice.js";
+import { noticeView, regionView } from "../base/notice.js";
 
 const DIRECT_MAX = 32; // viewers, as the SDK connects them
 
@@ -42,7 +42,7 @@ function screenView(element) {
       ${
         session.isOwner && session.local.has("video")
           ? videoView(session.local.stream, element.t("video.own"), { isOwn: true })
-          : coverView(element, name)
+          : regionView(coverView(element, name))
       }
       ${playback.view()}
     </div></slot
@@ -54,7 +54,7 @@ function coverView(element, name) {
   if (session.hasPicture && session.ownerIsHere) return nothing;
   return html`<div class="cover" part="cover">
     ${portraitView(name, element.picture)}
-    <p role="status">${coverText(element, name)}</p>
+    <p>${coverText(element, name)}</p>
   </div>`;
 }
 
