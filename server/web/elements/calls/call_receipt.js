@@ -8,7 +8,7 @@ export function endedView(element) {
   const { call, session } = element;
   const { activeSeconds = 0 } = call.ended;
   return html`<section class="card" part="ended">
-    <h2 data-focus tabindex="-1" role="status">${reasonText(element)}</h2>
+    <div role="alert"><h2 data-focus tabindex="-1">${reasonText(element)}</h2></div>
     <p class="tabular">
       ${sumText(element)}
       ${activeSeconds ? element.t("call.lasted", { time: clock(Math.floor(activeSeconds)) }) : nothing}

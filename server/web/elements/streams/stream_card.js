@@ -40,7 +40,7 @@ function stateText(element) {
 
 function outcomeView(element) {
   const text = outcomeText(element);
-  return text ? html`<div class="notice" part="outcome" role="status"><p>${text}</p></div>` : nothing;
+  return text ? html`<div class="notice" part="outcome" role="alert"><p>${text}</p></div>` : nothing;
 }
 
 function outcomeText(element) {
