@@ -123,32 +123,37 @@ export class TipButton extends MoneyElement {
   // What the tip costs and leaves, or why it was not sent.
   #outcome() {
     if (this.error) return this.paymentFailure(this.error);
-    if (!this.#isValid)
-      return html`<p role="status" class="notice warn">${this.t("tip.amount", { most: TOKENS_MAX })}</p>`;
-    if (this.balance === undefined) return this.skeleton(1);
-    const count = this.balance;
-    if (this.isSending)
-      return html`<p role="status" class="tabular">${this.t("tip.pending", { after: this.#after })}</p>`;
-    const text = this.#isShort
-      ? this.t("tip.short", { count, missing: this.#missing })
-      : this.t("tip.balance", { count, after: count - this.#tokens });
-    return html`<p role="status" class="tabular ${this.#isShort ? "notice warn" : "quiet-text"}">${text}</p>`;
+    if (this.#isValid && this.balance === undefined) return this.skeleton(1);
+    const [look, text] = this.#forecast();
+    return html`<p role="status" class=${look}>${text}</p>`;
+  }
+
+  #forecast() {
+    const { balance: count } = this;
+    if (!this.#isValid) return ["notice warn", this.t("tip.amount", { most: TOKENS_MAX })];
+    if (this.isSending) return ["tabular", this.t("tip.pending", { after: this.#after })];
+    if (this.#isShort) return ["tabular notice warn", this.t("tip.short", { count, missing: this.#missing })];
+    return ["tabular quiet-text", this.t("tip.balance", { count, after: count - this.#tokens })];
   }
 
   #actions() {
-    const count = this.#tokens;
-    if (this.isSending) {
-      return html`<button part="send" aria-disabled="true">${this.t("tip.sending", { count })}</button>`;
-    }
-    if (this.#isFixed) {
-      return html`<button part="send">${this.t("tip.again")}</button>
-        <button class="quiet" type="button" @click=${this.#drop}>${this.t("tip.drop")}</button>`;
-    }
-    if (this.#isShort) {
+    if (this.#isShort && !this.#isFixed) {
       return html`<button type="button" data-focus @click=${() => (this.view = "shop")}>${this.t("tip.buy")}</button>`;
     }
-    const text = this.#isValid ? this.t("tip.send", { count }) : this.t("tip.title");
-    return html`<button part="send" aria-disabled=${!this.#isValid}>${text}</button>`;
+    const isUnknown = this.#isFixed && !this.isSending;
+    return html`<button part="send" aria-disabled=${this.isSending || !this.#isValid}>${this.#sendText()}</button>
+      ${
+        isUnknown
+          ? html`<button class="quiet" type="button" @click=${this.#drop}>${this.t("tip.drop")}</button>`
+          : nothing
+      }`;
+  }
+
+  #sendText() {
+    const count = this.#tokens;
+    if (this.isSending) return this.t("tip.sending", { count });
+    if (this.#isFixed) return this.t("tip.again");
+    return this.#isValid ? this.t("tip.send", { count }) : this.t("tip.title");
   }
 
   #shop() {
