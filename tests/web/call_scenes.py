@@ -62,7 +62,7 @@ def hold_call(page: Page, open_page: OpenPage, url: str, fan: Person, creator: P
     _show_fan(page, url, fan, creator)
     expect(page.locator("[part=price]")).to_contain_text("60 tokens a minute")
     _button(page, f"Call {name}").click()
-    expect(page.get_by_role("status").first).to_have_text(f"Calling {name} …")
+    expect(page.get_by_role("heading", name=f"Calling {name} …")).to_be_visible()
     _button(creator_page, "Accept").click()
     for each in (page, creator_page):
         each.locator("video[part=video]").evaluate(FRAMES)

@@ -13,10 +13,16 @@ export function outgoingView(element) {
   const { call, banner, busy, error } = element;
   return html`<section class="card ringing" part="ringing">
     ${banner.view()} ${portraitView(element.name, element.card?.pictureUrl)}
-    <h2 role="status">${element.t("call.calling", { name: element.name })}</h2>
+    <h2 id="calling">${element.t("call.calling", { name: element.name })}</h2>
     <p class="quiet-text tabular">${rateText(element)}. ${element.t("call.rings-for", { time: ringsFor(call) })}</p>
     ${noticeView(element, error, null)}
-    <button class="end" data-focus aria-disabled=${busy.has("cancel")} @click=${element.cancel}>
+    <button
+      class="end"
+      data-focus
+      aria-describedby="calling"
+      aria-disabled=${busy.has("cancel")}
+      @click=${element.cancel}
+    >
       ${element.t("call.cancel")}
     </button>
   </section>`;
