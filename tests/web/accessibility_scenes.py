@@ -1,4 +1,4 @@
-"""Scenes that look at each screen of the web client with axe-core, in the light and the dark theme."""
+"""Scenes that look at each screen of the web client with axe-core, in the light and the dark theme, and for motion."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from tests.web.app_scenes import sign_in
+from tests.web.motion import animated
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 # The sections, and a part of each that shows what was read.
@@ -35,7 +36,7 @@ RUN = """async (rules) => {
 
 
 class Inspector:
-    """Runs axe-core on the page as it is, and collects what violates a rule."""
+    """Runs axe-core on the page as it is, and collects what violates a rule, or would move against the user's wish."""
 
     def __init__(self, page: Page, axe: str) -> None:
         self._page = page
@@ -44,7 +45,8 @@ class Inspector:
 
     def look(self, screen: str) -> None:
         self._page.evaluate(self._axe)
-        self.violations += [{"screen": screen, **each} for each in self._page.evaluate(RUN, RULES)]
+        found = [*self._page.evaluate(RUN, RULES), *({"moves": each} for each in animated(self._page))]
+        self.violations += [{"screen": screen, **each} for each in found]
 
 
 def look_at_every_screen(page: Page, open_page: Callable[..., Page], url: str, axe: str, scheme: str) -> None:

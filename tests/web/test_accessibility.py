@@ -1,4 +1,4 @@
-"""No screen of the web client violates a rule of WCAG 2.2 AA that axe-core can check."""
+"""No screen of the web client violates a rule of WCAG 2.2 AA that axe-core can check, or moves against the wish."""
 
 import json
 from collections.abc import Iterator
