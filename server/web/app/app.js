@@ -31,7 +31,7 @@ export class App extends HalfminuteElement {
   static properties = {
     place: { state: true },
     me: { state: true },
-    connection: { state: true },
+    isOffline: { state: true }, // from the loss of a connection until there is another one
     loaded: { state: true }, // the view whose module has come
     isMissing: { state: true }, // whether the module of the view cannot be loaded
     current: { state: true }, // the creator to call, or the call that came in; kept while it runs, wherever one looks
@@ -120,7 +120,7 @@ export class App extends HalfminuteElement {
   constructor() {
     super();
     this.place = presentPlace();
-    this.connection = "connecting";
+    this.isOffline = false;
     addEventListener("hashchange", () => this.#go());
   }
 
@@ -149,7 +149,7 @@ export class App extends HalfminuteElement {
         <button class="quiet" @click=${this.#signOut}>${this.t("app.signOut")}</button>
       </nav>
       <div role="status">
-        ${this.connection === "waiting" ? html`<p class="offline">${this.t("app.offline")}</p>` : nothing}
+        ${this.isOffline ? html`<p class="offline">${this.t("app.offline")}</p>` : nothing}
       </div>
     </header>`;
   }
@@ -289,7 +289,9 @@ export class App extends HalfminuteElement {
 
   #open() {
     this.#client = new Halfminute({ getToken: (reason) => this.#token(reason) });
-    this.#client.on("state", ({ name }) => (this.connection = name));
+    this.#client.on("state", ({ name }) => {
+      this.isOffline = name === "waiting" || (this.isOffline && name === "connecting");
+    });
     this.#client.on("call:ringing", (call) => this.#take(call));
     useClient(this.#client);
     this.#client.connect().then(
