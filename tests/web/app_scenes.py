@@ -75,6 +75,7 @@ def miss_a_module(page: Page, url: str) -> None:
     page.get_by_role("link", name="halfminute").click()
     expect(page.get_by_role("alert")).to_have_count(0)
     page.get_by_role("link", name="Wallet").click()
+    expect(page.get_by_role("alert")).to_be_visible()
     page.unroute("**/elements/money.js")
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("hm-wallet")).to_contain_text("Spent in total")

@@ -183,7 +183,7 @@ export class App extends HalfminuteElement {
     return html`<hm-home .userId=${this.me?.userId} .isCreator=${this.me?.isCreator}></hm-home>`;
   }
 
-  // A module that failed is asked for again only by a new page.
+  // Some browsers ask for a module that failed only once in the life of a page.
   #failure() {
     return html`<main>
       <div class="notice bad" role="alert">
