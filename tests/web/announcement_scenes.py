@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.web.announcements import announced, drop_focus, listen, wait_announced
 from tests.web.element_page import call_page, show_element
 from tests.web.keyboard_scenes import press
+from tests.web.sessions import Sessions
 from tests.web.top_up_scenes import open_as
 
 OpenPage = Callable[..., Page]
@@ -121,6 +122,33 @@ def _watch(page: Page, url: str, fan: Person, stream: str) -> Page:
     return page
 
 
+def hear_of_a_call_elsewhere(page: Page, open_page: OpenPage, url: str, fan: Person, creator: Person) -> None:
+    """The fan looks at the wallet meanwhile."""
+    creator_page = _show(open_page(), url, creator, "hm-call")
+    open_as(listen(page), f"{url}/", fan["token"], f"call/{creator['user_id']}")
+    press(page, "Call Ada")
+    _press(creator_page, "Accept")
+    page.locator("hm-call [part=meter]").wait_for()
+    page.get_by_role("link", name="Wallet").click()
+    wait_announced(page, "Your call: too few tokens for the next block")
+    wait_announced(page, "Your call has ended")
+    page.get_by_role("link", name="Your call has ended").click()
+    expect(page.locator("hm-call [part=ended]")).to_be_visible()
+
+
+def hear_that_a_call_ended_beside_the_packs(
+    page: Page, open_page: OpenPage, url: str, fan: Person, creator: Person
+) -> None:
+    creator_page = _show(open_page(), url, creator, "hm-call")
+    open_as(listen(page), f"{url}/", fan["token"], f"call/{creator['user_id']}")
+    press(page, "Call Ada")
+    _press(creator_page, "Accept")
+    page.locator("hm-call [part=low] button").click()
+    page.get_by_role("button", name="Pay $").wait_for()
+    _press(creator_page, "Hang up")
+    wait_announced(page, "Your call has ended meanwhile.")
+
+
 def hear_what_was_paid(page: Page, url: str, fan: Person, stream: str, show: str) -> None:
     """By keyboard alone: a tip in a stream, a pack of tokens, and the ticket that they pay."""
     open_as(listen(page), url, fan["token"], f"stream/{stream}")
@@ -144,7 +172,8 @@ def hear_what_was_paid(page: Page, url: str, fan: Person, stream: str, show: str
 
 
 def hear_that_the_network_is_lost(page: Page, url: str, fan: Person) -> None:
-    open_as(listen(page), url, fan["token"], "")
-    page.get_by_role("link", name="Call Bruno").wait_for()
+    sessions = Sessions(listen(page))
+    open_as(page, url, fan["token"], "")
+    sessions.wait()
     page.context.set_offline(True)
     wait_announced(page, "No connection.")

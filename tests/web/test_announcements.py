@@ -41,6 +41,14 @@ def test_a_low_balance_and_the_end_for_lack_of_tokens_are_announced_to_both(demo
     play(announcement_scenes.hear_that_tokens_run_out, **given_call(demo, 10))
 
 
+def test_a_call_is_announced_while_another_page_is_looked_at(demo: Demo) -> None:
+    play(announcement_scenes.hear_of_a_call_elsewhere, **given_call(demo, 10))
+
+
+def test_the_end_of_a_call_is_announced_beside_the_packs(demo: Demo) -> None:
+    play(announcement_scenes.hear_that_a_call_ended_beside_the_packs, **given_call(demo, 6))
+
+
 def test_tips_a_removal_and_the_end_of_a_stream_are_announced(demo: Demo) -> None:
     other = demo.person(name="Finn")
     play(announcement_scenes.hear_a_stream, **given_stream(demo, 100, type="public"), other=other._asdict())

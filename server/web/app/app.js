@@ -1,10 +1,11 @@
 // <hm-app>: the web client at `/`. Holds the session of the user of this tab, and shows the place in the address.
 
 import { Halfminute, Unauthorized } from "../sdk/halfminute.js";
-import { HalfminuteElement, css, html, nothing } from "../elements/base/element.js";
-import { noticeStyles } from "../elements/base/notice.js";
+import { HalfminuteElement, html, nothing } from "../elements/base/element.js";
+import { noticeStyles, regionView } from "../elements/base/notice.js";
 import { useClient } from "../elements/base/client.js";
 import { addTexts } from "../elements/base/words.js";
+import { appStyles } from "./app_styles.js";
 import { ENGLISH } from "./english.js";
 import { GERMAN } from "./german.js";
 import "./home.js";
@@ -34,84 +35,13 @@ export class App extends HalfminuteElement {
     isOffline: { state: true }, // from the loss of a connection until there is another one
     loaded: { state: true }, // the view whose module has come
     isMissing: { state: true }, // whether the module of the view cannot be loaded
+    callState: { state: true }, // of the call: "running", "low" on tokens, or "ended"
     current: { state: true }, // the creator to call, or the call that came in; kept while it runs, wherever one looks
   };
   static styles = [
     HalfminuteElement.styles,
     noticeStyles,
-    css`
-      header {
-        position: sticky;
-        z-index: 1;
-        top: 0;
-        border-block-end: 1px solid var(--hm-line, #d5d8df);
-        background: var(--hm-paper, #fff);
-      }
-      nav {
-        display: flex;
-        box-sizing: border-box;
-        flex-wrap: wrap;
-        gap: 0 1rem;
-        align-items: center;
-        max-width: 60rem;
-        min-height: 3.5rem;
-        margin: 0 auto;
-        padding: 0 1rem;
-      }
-      nav a {
-        display: inline-grid;
-        align-items: center;
-        min-height: 2.75rem;
-        color: inherit;
-        text-decoration: none;
-      }
-      nav a[aria-current] {
-        box-shadow: 0 2px 0 var(--hm-accent, #4a3fd6);
-      }
-      nav .brand {
-        font-weight: 700;
-      }
-      nav .calling {
-        color: var(--hm-accent, #4a3fd6);
-        font-weight: 600;
-      }
-      nav .user {
-        margin-inline-start: auto;
-      }
-      @media (max-width: 30rem) {
-        nav {
-          gap: 0 0.5rem;
-          font-size: 0.9375rem;
-        }
-        nav button {
-          margin-inline-start: auto;
-          padding: 0 0.625rem;
-        }
-        nav .user {
-          position: absolute;
-          width: 1px;
-          height: 1px;
-          overflow: hidden;
-          clip-path: inset(50%);
-          white-space: nowrap;
-        }
-      }
-      .offline {
-        margin: 0;
-        padding: 0.5rem 1rem;
-        background: var(--hm-warn, #8a4b00);
-        color: var(--hm-paper, #fff);
-        text-align: center;
-      }
-      main {
-        display: grid;
-        gap: 1.5rem;
-        box-sizing: border-box;
-        max-width: 60rem;
-        margin: 0 auto;
-        padding: 1rem 1rem 4rem;
-      }
-    `,
+    appStyles,
   ];
 
   #client;
@@ -121,6 +51,7 @@ export class App extends HalfminuteElement {
     super();
     this.place = presentPlace();
     this.isOffline = false;
+    this.callState = "running";
     addEventListener("hashchange", () => this.#go());
   }
 
@@ -142,16 +73,19 @@ export class App extends HalfminuteElement {
         <a class="brand" href="#/" aria-current=${this.place.view === "home" ? "page" : nothing}>halfminute</a>
         ${this.#link("wallet")}
         ${this.me?.isCreator ? this.#link("studio") : nothing} ${this.me?.isOperator ? this.#link("operator") : nothing}
-        ${this.current && this.place.view !== "call"
-          ? html`<a class="calling" href=${addressOf("call", this.current.creator)}>${this.t("app.call")}</a>`
-          : nothing}
+        ${regionView(this.current && this.place.view !== "call" ? this.#callLink() : nothing)}
         <span class="user">${this.me?.displayName ?? ""}</span>
         <button class="quiet" @click=${this.#signOut}>${this.t("app.signOut")}</button>
       </nav>
-      <div role="status">
-        ${this.isOffline ? html`<p class="offline">${this.t("app.offline")}</p>` : nothing}
-      </div>
+      ${regionView(this.isOffline ? html`<p class="offline">${this.t("app.offline")}</p>` : nothing)}
     </header>`;
+  }
+
+  // What the page of the call would say, while another one is looked at.
+  #callLink() {
+    return html`<a class="calling ${this.callState}" href=${addressOf("call", this.current.creator)}>
+      ${this.t(`app.call.${this.callState}`)}
+    </a>`;
   }
 
   #link(view) {
@@ -199,9 +133,11 @@ export class App extends HalfminuteElement {
       ?hidden=${this.place.view !== "call"}
       creator=${this.current.creator ?? nothing}
       .call=${this.current.call}
-      @call-rings=${({ detail }) => keepCall(detail.callId)}
+      @call-rings=${({ detail }) => this.#beginCall(detail.callId)}
       @call-started=${({ detail }) => keepCall(detail.callId)}
-      @call-ended=${forgetCall}
+      @call-low=${() => (this.callState = "low")}
+      @call-paid=${() => (this.callState = "running")}
+      @call-ended=${this.#endCall}
       @call-closed=${this.#closeCall}
     ></hm-call-page>`;
   }
@@ -235,6 +171,7 @@ export class App extends HalfminuteElement {
     location.hash = addressOf("call");
     this.#go();
     this.current = { call };
+    this.callState = "running";
     this.#ringFor(call);
   }
 
@@ -265,6 +202,16 @@ export class App extends HalfminuteElement {
       forgetCall();
       this.#client.report(error);
     }
+  }
+
+  #beginCall(callId) {
+    keepCall(callId);
+    this.callState = "running";
+  }
+
+  #endCall() {
+    forgetCall();
+    this.callState = "ended";
   }
 
   #closeCall() {

@@ -4,6 +4,7 @@
 
 import "../elements/elements.js";
 import { HalfminuteElement, html, nothing } from "../elements/base/element.js";
+import { noticeStyles, regionView } from "../elements/base/notice.js";
 import { pageStyles } from "./page_styles.js";
 
 const RUNNING = ["incoming", "outgoing", "joining", "live"];
@@ -14,8 +15,9 @@ export class CallPage extends HalfminuteElement {
     call: { attribute: false },
     callId: { state: true }, // of the running call of a fan
     isBuying: { state: true },
+    isEnded: { state: true }, // whether the call ended while tokens were bought
   };
-  static styles = [HalfminuteElement.styles, pageStyles];
+  static styles = [HalfminuteElement.styles, pageStyles, noticeStyles];
 
   /** Whether a call rings or runs, which would end if the page went away. */
   get isBusy() {
@@ -33,15 +35,26 @@ export class CallPage extends HalfminuteElement {
         creator=${this.creator ?? nothing}
         .call=${this.call}
         @call-started=${({ detail }) => (this.callId = detail.callId)}
-        @call-ended=${() => (this.callId = undefined)}
-        @top-up=${() => (this.isBuying = true)}
+        @call-ended=${this.#end}
+        @top-up=${this.#buy}
       >
         ${this.callId ? this.#tip() : nothing}
       </hm-call>
       <hm-sheet label=${this.t("buy.title")} .open=${this.isBuying} @dismiss=${() => (this.isBuying = false)}>
+        ${regionView(this.isBuying && this.isEnded ? html`<p>${this.t("call.ended.meanwhile")}</p>` : nothing)}
         ${this.isBuying ? html`<hm-buy-tokens></hm-buy-tokens>` : nothing}
       </hm-sheet>
     </main>`;
+  }
+
+  #end() {
+    this.callId = undefined;
+    this.isEnded = true;
+  }
+
+  #buy() {
+    this.isBuying = true;
+    this.isEnded = false;
   }
 
   #tip() {

@@ -1,7 +1,9 @@
 // The English texts of the client's pages. German has the same names; a test compares them.
 
 export const ENGLISH = {
-  "app.call": "Your call",
+  "app.call.ended": "Your call has ended",
+  "app.call.low": "Your call: too few tokens for the next block",
+  "app.call.running": "Your call",
   "app.menu": "Main menu",
   "app.offline": "No connection. Reconnecting …",
   "app.operator": "Operation",

@@ -1,7 +1,9 @@
 // The German texts of the client's pages.
 
 export const GERMAN = {
-  "app.call": "Ihr Anruf",
+  "app.call.ended": "Ihr Anruf ist beendet",
+  "app.call.low": "Ihr Anruf: zu wenig Token für den nächsten Block",
+  "app.call.running": "Ihr Anruf",
   "app.menu": "Hauptmenü",
   "app.offline": "Keine Verbindung. Sie wird wieder aufgebaut …",
   "app.operator": "Betrieb",

@@ -9,6 +9,8 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, Route
 
+from tests.web.sessions import Sessions
+
 LOOK_MS = 400  # for pictures to load and motion to end
 Answer = dict[str, Any]
 
@@ -19,6 +21,7 @@ class Camera:
     def __init__(self, page: Page, open_page: Callable[[], Page], url: str, prefix: str) -> None:
         self.page = page
         self.prefix = prefix
+        self.sessions = Sessions(page)
         self._open_page = open_page
         self._url = url
 
@@ -38,6 +41,8 @@ class Camera:
         """Open a place as the user of a token; an empty token is nobody. Requests are answered by the server again."""
         self.page.unroute_all()
         self._visit(token, place)
+        if token:
+            self.sessions.wait()
 
     def take(self, name: str, *, whole: bool = True) -> None:
         """Take a picture of all that can be scrolled to, or of what is in sight."""

@@ -11,6 +11,9 @@ const styled = fetch(new URL("../../vendor/uplot/uPlot.min.css", import.meta.url
   .then((text) => sheet.replaceSync(text));
 styled.catch(() => {}); // a chart without its looks is still readable beside its figures
 
+const LETTER_WIDTH = 7; // pixels of a digit of an axis
+const LABEL_GAP = 14; // pixels beside the labels of an axis
+
 export class ChartElement extends HalfminuteElement {
   static properties = { label: {} };
   static styles = [
@@ -86,7 +89,7 @@ export class ChartElement extends HalfminuteElement {
     const format = new Intl.NumberFormat(language, { notation: "compact" });
     const grid = { stroke: this.colour("line"), width: 1 };
     const values = (_, at) => at.map((each) => format.format(each));
-    return { ...this.axis(), grid, ticks: { show: false }, values };
+    return { ...this.axis(), grid, ticks: { show: false }, values, size: widthOf };
   }
 
   colour(name) {
@@ -96,4 +99,9 @@ export class ChartElement extends HalfminuteElement {
   get #box() {
     return this.renderRoot.querySelector(".chart");
   }
+}
+
+// The width of an axis in pixels; before there are labels, that of an empty one.
+function widthOf(_, labels) {
+  return LABEL_GAP + LETTER_WIDTH * Math.max(0, ...(labels ?? []).map((label) => label.length));
 }

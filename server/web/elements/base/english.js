@@ -212,6 +212,7 @@ export const ENGLISH = {
   "call.ended.budget": "The call reached its limit of tokens",
   "call.ended.lost": "The call ended: the connection was lost for too long",
   "call.ended.pause": "The call ended: it was paused for too long",
+  "call.ended.meanwhile": "Your call has ended meanwhile. Tokens that you buy now are for the next one.",
   "call.ended.server": "The call was ended by the server",
   "ticket.title": "Ticket",
   "ticket.live": "Live now",

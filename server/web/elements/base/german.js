@@ -213,6 +213,7 @@ export const GERMAN = {
   "call.ended.budget": "Der Anruf hat sein Limit an Token erreicht",
   "call.ended.lost": "Der Anruf endete: die Verbindung war zu lange unterbrochen",
   "call.ended.pause": "Der Anruf endete: er war zu lange angehalten",
+  "call.ended.meanwhile": "Ihr Anruf ist inzwischen beendet. Was Sie jetzt kaufen, ist für den nächsten.",
   "call.ended.server": "Der Anruf wurde vom Server beendet",
   "ticket.title": "Ticket",
   "ticket.live": "Jetzt live",

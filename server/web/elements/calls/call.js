@@ -2,8 +2,8 @@
 // property `call`.
 //
 // Slots: `tip` is beside the controls; `top-up` is shown where tokens are missing.
-// Events: `call-rings` (a call of one's own), `call-started`, `call-ended`, `call-closed`, and `top-up` with `required`,
-// `balance` and `shortfall`.
+// Events: `call-rings` (a call of one's own), `call-started`, `call-low` when the next block cannot be paid and `call-paid`
+// when it can again, `call-ended`, `call-closed`, and `top-up` with `required`, `balance` and `shortfall`.
 //
 // An element that leaves its page ends its call: nobody pays for a call that cannot be seen.
 
@@ -181,6 +181,8 @@ export class HmCall extends HalfminuteElement {
   took({ type }) {
     const { id: callId, ended } = this.call;
     if (type === "call:started") this.tell("call-started", { callId });
+    if (type === "balance:low") this.tell("call-low", { callId });
+    if (type === "balance:ok") this.tell("call-paid", { callId });
     if (OUTCOMES.includes(type)) {
       this.error = null;
       this.tell("call-ended", { callId, ...ended });
