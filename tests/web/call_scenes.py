@@ -19,6 +19,7 @@ FRAMES = """async (video) => {
     await new Promise((done) => setTimeout(done, 50));
   }
 }"""
+LIMIT = 40  # tokens of a call: ten blocks of four seconds, in which both devices show its video
 REFUSE_MEDIA = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError') }"
 
 
@@ -211,7 +212,7 @@ def change_devices(page: Page, open_page: OpenPage, url: str, fan: Person, creat
     creator_page = _show_creator(open_page, url, creator)
     second = open_page()
     for each in (second, page):
-        _show_fan(each, url, fan, creator, **{"max-tokens": "24"})
+        _show_fan(each, url, fan, creator, **{"max-tokens": f"{LIMIT}"})
     call_page(second, "followCalls")
     _begin_call(page, creator_page, name)
     expect(second.locator("[part=elsewhere]")).to_contain_text(f"The call with {name} is open on another device")
@@ -224,8 +225,8 @@ def change_devices(page: Page, open_page: OpenPage, url: str, fan: Person, creat
     expect(page.locator(".tokens")).to_have_text(second.locator(".tokens").inner_text())
     assert abs(_seconds(page) - _seconds(second)) <= 1
     for each in (page, second):
-        expect(each.locator("h2")).to_have_text("The call reached its limit of tokens")
-        expect(each.locator("[part=ended]")).to_contain_text("You paid 24 tokens.")
+        expect(each.locator("h2")).to_have_text("The call reached its limit of tokens", timeout=60_000)
+        expect(each.locator("[part=ended]")).to_contain_text(f"You paid {LIMIT} tokens.")
 
 
 def refuse_camera(page: Page, open_page: OpenPage, url: str, fan: Person, creator: Person, name: str) -> None:
