@@ -164,8 +164,9 @@ def hear_what_was_paid(page: Page, url: str, fan: Person, stream: str, show: str
     with page.expect_popup() as opened:
         press(page, "Pay $")
     opened.value.get_by_role("button", name="Pay").click()
-    wait_announced(page, "100 tokens are booked.")
+    expect(opened.value.get_by_text("You can close this window.")).to_be_visible()
     opened.value.close()
+    wait_announced(page, "100 tokens are booked.")
     press(page, "Back to the ticket")
     press(page, "Buy the ticket")
     wait_announced(page, "The ticket is yours. You can join now!")

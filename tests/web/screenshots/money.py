@@ -96,7 +96,7 @@ def _open_shop(camera: Camera) -> None:
 def _see_outcome(camera: Camera, status: str) -> None:
     """The checkout is still open, and another end of the purchase is shown."""
     camera.amend(PURCHASE, lambda purchase: purchase.update(status=status))
-    camera.find("hm-buy-tokens [part=checkout] p[role=status]")
+    camera.find("hm-buy-tokens p[part=checkout]")
     camera.take(f"buy-ended-{status}")
     camera.page.unroute_all()
     camera.page.reload()  # it is pending, so the page waits for it again

@@ -8,6 +8,7 @@
 import { packStyles } from "./buy_tokens_styles.js";
 import { Checkout } from "./checkout.js";
 import { MoneyElement, html, nothing } from "./money_element.js";
+import { regionView } from "../base/notice.js";
 import { offerOf, saving } from "./packs.js";
 import { percentage, price, pricePerToken } from "../base/words.js";
 
@@ -35,9 +36,30 @@ export class BuyTokens extends MoneyElement {
 
   render() {
     const { purchase } = this.#checkout;
-    if (!purchase) return this.#shop();
+    return html`<div class="stack">
+      ${regionView(purchase ? this.#outcome(purchase) : nothing)} ${purchase ? this.#next(purchase) : this.#shop()}
+    </div>`;
+  }
+
+  #outcome(purchase) {
     if (purchase.status === "paid") return this.#done(purchase);
     return purchase.status === "pending" ? this.#waiting(purchase) : this.#over(purchase);
+  }
+
+  #next({ status, checkoutUrl }) {
+    if (status === "paid") return this.#back("buy.again");
+    if (status !== "pending") return this.#back("buy.back");
+    return html`${this.#checkout.error ? this.failure(this.#checkout.error) : nothing}
+    ${
+      checkoutUrl
+        ? html`<a class="button" href=${checkoutUrl} target="_blank" rel="noopener">${this.t("buy.open")}</a>`
+        : nothing
+    }
+    ${this.#back("buy.other")}`;
+  }
+
+  #back(text) {
+    return html`<button class="quiet" type="button" @click=${() => this.#checkout.leave()}>${this.t(text)}</button>`;
   }
 
   #shop() {
@@ -98,41 +120,26 @@ export class BuyTokens extends MoneyElement {
       <p class="quiet-text small">${this.t("buy.window")}</p>`;
   }
 
-  #waiting({ tokens, priceCents, currency, checkoutUrl }) {
-    return html`<div class="stack" part="checkout">
-      <div role="status" class="stack">
-        <h3 tabindex="-1" data-focus>
-          ${this.t("buy.waiting", { count: tokens, price: price(this.language, priceCents, currency) })}
-        </h3>
-        <p class="quiet-text">${this.t("buy.notices")}</p>
-      </div>
-      ${this.#checkout.error ? this.failure(this.#checkout.error) : nothing}
-      ${
-        checkoutUrl
-          ? html`<a class="button" href=${checkoutUrl} target="_blank" rel="noopener">${this.t("buy.open")}</a>`
-          : nothing
-      }
-      <button class="quiet" type="button" @click=${() => this.#checkout.leave()}>${this.t("buy.other")}</button>
+  #waiting({ tokens, priceCents, currency }) {
+    return html`<div part="checkout">
+      <h3 tabindex="-1" data-focus>
+        ${this.t("buy.waiting", { count: tokens, price: price(this.language, priceCents, currency) })}
+      </h3>
+      <p class="quiet-text">${this.t("buy.notices")}</p>
     </div>`;
   }
 
   #done({ tokens }) {
-    return html`<div class="stack" part="done">
-      <div role="status" class="notice done">
-        <h3 tabindex="-1" data-focus>${this.t("buy.done", { count: tokens })}</h3>
-        ${this.#balance()}
-      </div>
-      <button class="quiet" type="button" @click=${() => this.#checkout.leave()}>${this.t("buy.again")}</button>
+    return html`<div class="notice done" part="done">
+      <h3 tabindex="-1" data-focus>${this.t("buy.done", { count: tokens })}</h3>
+      ${this.#balance()}
     </div>`;
   }
 
   #over({ status }) {
-    return html`<div class="stack" part="checkout">
-      <p role="status" tabindex="-1" data-focus class="notice ${status === "review" ? "warn" : "bad"}">
-        ${this.t(`buy.${status}`)}
-      </p>
-      <button class="quiet" type="button" @click=${() => this.#checkout.leave()}>${this.t("buy.back")}</button>
-    </div>`;
+    return html`<p tabindex="-1" data-focus part="checkout" class="notice ${status === "review" ? "warn" : "bad"}">
+      ${this.t(`buy.${status}`)}
+    </p>`;
   }
 
   get #offer() {
