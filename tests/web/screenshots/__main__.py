@@ -1,11 +1,12 @@
 """Takes pictures of every screen and state of the web client: `python -m tests.web.screenshots DIRECTORY [WALK…]`.
 
-Each in two sizes, both themes and both languages, which takes a quarter of an hour; WALK names parts of it.
+Each in two sizes, both themes and both languages, on a server of its own for each walk; WALK names some.
 """
 
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -23,21 +24,22 @@ SETTINGS = {"HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "1"}  # one fan rings the 
 def main(out: Path, walks: list[str]) -> None:
     """Write the pictures; those of an earlier run are replaced. Raises AssertionError if a walk fails."""
     out.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="halfminute-pictures-") as folder,
-        Demo(Path(folder) / "data", "--demo", settings=SETTINGS) as demo,
-        ThreadPoolExecutor(AT_ONCE) as pool,
-    ):
-        for _ in pool.map(lambda given: _take(demo, out, *given), product(walks, SIZES, SCHEMES, LANGUAGES)):
+    with ProcessPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(partial(_take, out), product(walks, SIZES, SCHEMES, LANGUAGES)):
             pass  # raises what a walk has raised
     print(f"{len(list(out.glob('*.png')))} pictures in {out}")
 
 
-def _take(demo: Demo, out: Path, walk: str, size: tuple[int, int], scheme: str, language: str) -> None:
-    width, height = size
+def _take(out: Path, given: tuple[str, tuple[int, int], str, str]) -> None:
+    """Take the pictures of one walk, on a server whose users are those of this walk alone."""
+    walk, (width, height), scheme, language = given
     prefix = f"{out.absolute()}/{language}-{scheme}-{width}"
     look = {"viewport": {"width": width, "height": height}, "color_scheme": scheme, "locale": language}
-    play(scenes.take_walk, walk=walk, url=demo.url, prefix=prefix, look=look, people=make_people(demo))
+    with (
+        tempfile.TemporaryDirectory(prefix="halfminute-pictures-") as folder,
+        Demo(Path(folder) / "data", "--demo", settings=SETTINGS) as demo,
+    ):
+        play(scenes.take_walk, walk=walk, url=demo.url, prefix=prefix, look=look, people=make_people(demo))
 
 
 if __name__ == "__main__":

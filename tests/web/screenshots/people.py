@@ -1,4 +1,4 @@
-"""The users and streams in the pictures, made anew for each walk, so that one leaves nothing to the next."""
+"""The users and streams in the pictures."""
 
 from typing import Any
 
