@@ -1,4 +1,4 @@
-"""What moves on a page: the animations and transitions that begin, and the styles that would start one."""
+"""The animations and transitions that begin on a page, and the styles that would start one."""
 
 from playwright.sync_api import Page
 
