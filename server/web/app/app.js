@@ -81,7 +81,7 @@ export class App extends HalfminuteElement {
     </header>`;
   }
 
-  // What the page of the call would say, while another one is looked at.
+  // Says of the call what its own page would say, while another page is looked at.
   #callLink() {
     return html`<a class="calling ${this.callState}" href=${addressOf("call", this.current.creator)}>
       ${this.t(`app.call.${this.callState}`)}
