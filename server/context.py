@@ -7,6 +7,7 @@ The constructor is the only place where services are connected to each other, so
 import trio
 
 from server.access.export_slots import ExportSlots
+from server.access.ice import IceServers
 from server.access.rate_limits import RateLimits
 from server.access.tokens import TokenVerifier
 from server.access.user_cache import UserCache
@@ -36,7 +37,7 @@ from server.sessions.authenticator import Authenticator
 from server.sessions.bans import Bans
 from server.sessions.call_commands import CallCommands
 from server.sessions.directory import Sessions
-from server.sessions.ice import IceServers
+from server.sessions.online_creators import OnlineCreators
 from server.sessions.room_commands import RoomCommands
 from server.sessions.stall_recovery import StallRecovery
 from server.sessions.wallet_events import WalletEvents
@@ -74,6 +75,7 @@ class Context:
         self.idle_sockets = IdleSockets()
         self.user_cache = UserCache(postgres)
         self.sessions = Sessions(settings.websocket)
+        self.online_creators = OnlineCreators(postgres, self.sessions)
         supervisor = Supervisor(
             settings.server.restarts, settings.server.restart_window_seconds, self.metrics, self.faults
         )

@@ -1,4 +1,4 @@
-"""Identity and rate limits: tokens, JWKS, webhook signatures, the user cache, limits by address and by user.
+"""Identity and rate limits: tokens, webhook signatures, TURN passwords, the user cache, limits by address and user.
 
 Imports `server.config`, `server.observability` and the modules below `server/app.py`.
 """

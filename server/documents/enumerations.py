@@ -209,6 +209,13 @@ ENUMERATIONS: dict[str, Enumeration] = {
         "The purchases to list, by their state.",
         {**_PURCHASE_STATES, "paid_twice": "A second checkout of the same purchase was paid as well."},
     ),
+    "Presence": Enumeration(
+        "Whether a creator has a session with a connection, so that calls can ring.",
+        {
+            "online": "The creator has one; one who has just connected may be missing for a second.",
+            "offline": "The creator has none, or has blocked the caller.",
+        },
+    ),
     "PurchaseStatus": Enumeration("The state of a purchase.", _PURCHASE_STATES),
     "RefundedKind": Enumeration(
         "What was refunded.",

@@ -141,6 +141,10 @@ class Sessions:
         """Whether any session of this user has a connection to this server; a creator must have one to be called."""
         return any(session.connection is not None for session in self._by_user.get(user_id, ()))
 
+    def connected_users(self) -> list[UserId]:
+        """The users of whom `online` is true."""
+        return [user_id for user_id in self._by_user if self.online(user_id)]
+
     def send_to_user(
         self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()
     ) -> None:

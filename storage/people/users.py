@@ -1,5 +1,6 @@
 """Users and creators: names, creators' rates, availability and profiles."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -135,21 +136,42 @@ async def find_creator(postgres: Postgres, user_id: UserId) -> Creator | None:
     return None if row is None else _creator(row)
 
 
-async def list_creators(postgres: Postgres, page: Page, name: str | None = None) -> Paged[Creator]:
-    """Return a page of creators, newest first, or of those whose names begin with `name`, in any case.
+async def creators_among(postgres: Postgres, user_ids: Collection[UserId]) -> list[UserId]:
+    """Return those of the users who are creators, in no order. Raises StorageUnavailable."""
+    # Look up the creators among the users.
+    rows = await postgres.fetch("SELECT user_id FROM creators WHERE user_id = ANY($1::uuid[])", list(user_ids))
+    return [UserId(row["user_id"]) for row in rows]
 
-    Raises BadCursor, StorageUnavailable.
+
+async def list_creators(
+    postgres: Postgres,
+    page: Page,
+    name: str | None = None,
+    among: Collection[UserId] | None = None,
+    but: Collection[UserId] | None = None,
+) -> Paged[Creator]:
+    """Return a page of creators, newest first.
+
+    `name` selects those whose names begin with it, in any case; `among` selects from these creators, and `but` from
+    all others. Raises BadCursor, StorageUnavailable.
     """
     args = list[Any]()
-    condition = "true"
+    conditions = list[str]()
     if name is not None:
         # An array, whose creators are found by index: for a join, the planner would read all creators.
-        condition = (
+        conditions.append(
             "c.user_id = ANY(ARRAY(SELECT k.user_id FROM users u,"
             " LATERAL (SELECT user_id FROM creators WHERE user_id = u.supabase_id LIMIT 1) k"
             f" WHERE {begins_with('u.display_name', name, args)}))"
         )
-    return await _CREATORS.page(postgres, page, [condition], args, _creator)
+    if among is not None:
+        args.append(list(among))
+        conditions.append(f"c.user_id = ANY(${len(args)}::uuid[])")
+    if but is not None:
+        # A subquery, which PostgreSQL hashes: it would search the array again for each creator.
+        args.append(list(but))
+        conditions.append(f"c.user_id NOT IN (SELECT unnest(${len(args)}::uuid[]))")
+    return await _CREATORS.page(postgres, page, [" AND ".join(conditions) or "true"], args, _creator)
 
 
 def _creator(row: Row) -> Creator:

@@ -72,6 +72,8 @@ async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller)
     await tour.ask(fan, "GET /api/creators", before=httpx.URL(first.links["next"]["url"]).params["before"])
     await tour.ask(fan, "GET /api/creators", limit=100, offset=1_900)
     await tour.ask(fan, "GET /api/creators", name="creator")
+    await tour.ask(fan, "GET /api/creators", presence="online")
+    await tour.ask(fan, "GET /api/creators", presence="offline", name="creator")
 
 
 async def _ring(tour: Tour, context: Context, fan: Caller, creator: Caller) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -59,11 +59,15 @@ class CreatorTerms(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CreatorsQuery(Paging, frozen=True, rename="camel"):
-    """A filter of creators by the beginning of their names."""
+    """Filters of creators: by the beginning of their names, and by whether they are online."""
 
     name: Annotated[
         Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)] | None,
         msgspec.Meta(description="The beginning of the display name; case does not matter.", examples=["cle"]),
+    ] = None
+    presence: Annotated[
+        Literal["online", "offline"] | None,
+        msgspec.Meta(description="Only creators who appear so to the caller.", examples=["online"]),
     ] = None
 
 
@@ -116,14 +120,19 @@ def _fault(change: CreatorChange, block_seconds: int) -> FieldError | None:
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
 async def list_cards(request: Request, query: CreatorsQuery) -> Listed[CreatorCard] | Refusal:
-    """Creators, newest first, or those whose names begin with `name`.
+    """Creators, newest first: all, or those whose names begin with `name` or who have this `presence`.
 
     To users whom a creator has blocked, the creator appears offline.
     """
     name = None if query.name is None else clean_name(query.name)
     if name == "":
         return invalid(FieldError("name", "must have a visible character"))
-    found = await list_creators(request.context.postgres, query.page, name)
+    among, but = None, None
+    if query.presence == "online":
+        among = await _online_to(request)
+    elif query.presence == "offline":
+        but = await _online_to(request)
+    found = await list_creators(request.context.postgres, query.page, name, among, but)
     hidden = await creators_blocking(
         request.context.postgres, [creator.user_id for creator in found.items], request.user_id
     )
@@ -168,6 +177,12 @@ async def unblock(request: Request, user_id: UserId) -> Blocked:
     await unblock_user(request.context.postgres, request.user_id, user_id)
     _deliver_to_rooms(request, inputs.UserBlocked(user_id, blocked=False))
     return Blocked(user_id, False)
+
+
+async def _online_to(request: Request) -> Collection[UserId]:
+    """Return the creators who appear online to the caller."""
+    online = await request.context.online_creators.find()
+    return set(online) - await creators_blocking(request.context.postgres, online, request.user_id)
 
 
 def _deliver_to_rooms(request: Request, given: inputs.UserBlocked) -> None:

@@ -9,16 +9,19 @@ import { addressOf } from "./place.js";
 
 const REFRESH_MS = 10_000;
 const SEARCH_MS = 250; // after the last key
-const SHOWN = 24; // creators; a search finds the others
+const STEP = 24; // creators that are shown at first, and that each press of the button adds
+const MOST = 96; // creators, since a page has at most 100; a search finds the others
 
 export class Home extends HalfminuteElement {
   static properties = {
     userId: { attribute: false }, // of the user of this tab
     isCreator: { attribute: false }, // undefined until it is known
     creators: { state: true },
+    total: { state: true }, // of all creators who are found
     streams: { state: true },
     error: { state: true },
     name: { state: true },
+    shown: { state: true }, // creators at most
   };
   static styles = [
     HalfminuteElement.styles,
@@ -29,6 +32,14 @@ export class Home extends HalfminuteElement {
         display: grid;
         grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr));
         gap: var(--hm-space, 1rem);
+      }
+      .foot {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0.5rem;
+        align-items: center;
+        justify-content: space-between;
+        margin-block-start: 1rem;
       }
       input {
         width: 100%;
@@ -77,6 +88,7 @@ export class Home extends HalfminuteElement {
   constructor() {
     super();
     this.name = "";
+    this.shown = STEP;
   }
 
   begin(client) {
@@ -125,7 +137,20 @@ export class Home extends HalfminuteElement {
           <hm-creator-card .creator=${creator} ?own=${creator.userId === this.userId}></hm-creator-card>
         </li>`,
       )}
-    </ul>`;
+    </ul>
+    ${this.#foot()}`;
+  }
+
+  #foot() {
+    if (this.creators.length === this.total) return nothing;
+    return html`<div class="foot">
+      <span class="quiet-text small tabular">
+        ${this.t("list.shown", { shown: this.creators.length, total: this.total })}
+      </span>
+      ${this.shown < MOST
+        ? html`<button class="quiet" type="button" @click=${this.#showMore}>${this.t("list.more")}</button>`
+        : nothing}
+    </div>`;
   }
 
   get #emptiness() {
@@ -162,8 +187,14 @@ export class Home extends HalfminuteElement {
       </span>`;
   }
 
+  #showMore() {
+    this.shown += STEP;
+    this.#read();
+  }
+
   #search(event) {
     this.name = event.target.value;
+    this.shown = STEP;
     this.#readLater(SEARCH_MS);
   }
 
@@ -176,15 +207,14 @@ export class Home extends HalfminuteElement {
   async #read() {
     const reading = ++this.#reading;
     try {
-      const name = this.name.trim();
       const [creators, live, coming] = await Promise.all([
-        this.#api.getCreators({ limit: SHOWN, ...(name && { name }) }),
+        this.#creatorsFound(),
         this.#api.getStreams({ status: "live" }),
         this.#api.getStreams({ status: "scheduled" }),
       ]);
       if (reading !== this.#reading) return;
-      const order = ({ online, busy }) => (online ? (busy ? 1 : 0) : 2);
-      this.creators = creators.items.toSorted((one, other) => order(one) - order(other));
+      this.creators = creators.items;
+      this.total = creators.total;
       this.streams = [...live.items, ...coming.items];
       this.error = undefined;
     } catch (error) {
@@ -192,6 +222,17 @@ export class Home extends HalfminuteElement {
       this.error = error;
     }
     this.#readLater(REFRESH_MS);
+  }
+
+  // Those who can be called come first, then those who are busy, then those who are offline.
+  async #creatorsFound() {
+    const name = this.name.trim();
+    const wanted = { limit: this.shown, ...(name && { name }) };
+    const [online, offline] = await Promise.all(
+      ["online", "offline"].map((presence) => this.#api.getCreators({ ...wanted, presence })),
+    );
+    const near = online.items.toSorted((one, other) => one.busy - other.busy);
+    return { items: [...near, ...offline.items].slice(0, this.shown), total: online.total + offline.total };
   }
 }
 

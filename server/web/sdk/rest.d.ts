@@ -10,7 +10,7 @@ export interface Rest {
   /** GET /me: The user of the token, and their wallet. The first request of a new user creates both. */ getMe(input?: undefined): Promise<Me>;
   /** PUT /me: Change the caller's display name; chat messages and tips carry it from now on. */ putMe(input: NameWanted): Promise<Me>;
   /** PUT /creators/me: Become a creator, which needs a rate, or change the terms that are sent; a new creator accepts calls. */ putCreatorsMe(input: CreatorTerms): Promise<CreatorCard>;
-  /** GET /creators: Creators, newest first, or those whose names begin with `name`. */ getCreators(input?: { limit?: number; offset?: number; before?: string; name?: string }): Promise<Paged<CreatorCardPage>>;
+  /** GET /creators: Creators, newest first: all, or those whose names begin with `name` or who have this `presence`. */ getCreators(input?: { limit?: number; offset?: number; before?: string; name?: string; presence?: Presence }): Promise<Paged<CreatorCardPage>>;
   /** GET /creators/{userId}: A creator's public card. To users whom the creator has blocked, the creator appears offline. */ getCreatorsUserId(input: { userId: string }): Promise<CreatorCard>;
   /** GET /creators/me/blocks: The users whom the caller has blocked, the latest first. */ getCreatorsMeBlocks(input?: { limit?: number; offset?: number; before?: string }): Promise<Paged<BlockedUserPage>>;
   /** PUT /creators/me/blocks/{userId}: Block a user: to them, this creator is unavailable from now on. Idempotent. */ putCreatorsMeBlocksUserId(input: { userId: string }): Promise<Blocked>;
@@ -260,6 +260,7 @@ export interface PrivateEvents {
 /** The number of tokens to cash out. */ export type PayoutWanted = { tokens: number };
 /** A user as others in the room see them. */ export type Person = { userId: string; displayName: string };
 /** Why tokens moved. */ export type PostingKind = "block" | "tip" | "ticket" | "purchase" | "credit" | "refund" | "payout" | "release" | "repayment";
+/** Whether a creator has a session with a connection, so that calls can ring. */ export type Presence = "online" | "offline";
 /** One invariant of the ledger, and the first rows that violate it. */ export type ProofResult = { proof: string; holds: boolean; rows: Array<Record<string, unknown>> };
 /** The address of the websocket, the rules of blocks, the currency of token packs, STUN servers, and timings. */ export type PublicConfig = { websocketUrl: string; blockSeconds: number; blockRounding: BlockRounding; currency: string; stunServers: Array<string>; timings: Timings };
 /** A purchase: `pending` until it is `paid`, `failed` or `expired`; in `review` it waits for an operator. */ export type PurchaseCard = { purchaseId: string; status: PurchaseStatus; checkoutUrl: string | null; packId: string; tokens: number; price: string; priceCents: number; currency: string; createdAt: string; paidAt: string | null };

@@ -28,9 +28,9 @@ class ListWriter:
         self._streams: list[tuple[RoomId, UserId]] = []  # with their owners
 
     async def begin(self) -> None:
-        """Make the users, with tokens, names and e-mail addresses."""
+        """Make the users, with tokens, names and e-mail addresses; one of the creators is online."""
         users = self._shop.users
-        self.creators = [await users.creator() for _ in range(2)]
+        self.creators = [await users.creator(), await users.online_creator()]
         self.fans = [users.stranger(), users.stranger()]
         for number, fan in enumerate(self.fans):
             fan.claim(email=f"finn{number}@example.com")

@@ -1,8 +1,14 @@
 """Creators: their cards, their terms, and the users whom they block."""
 
 from typing import Any
+from uuid import UUID
 
+import pytest
+
+from domain.ids import UserId
 from server.context import Context
+from server.sessions import online_creators
+from storage.people.users import creators_among
 from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
 
@@ -106,6 +112,53 @@ async def test_a_card_says_whether_a_creator_is_online_and_busy(users: Users) ->
     assert [(await fan.get(path)).json()[name] for name in ("online", "busy")] == [True, True]
 
 
+async def test_creators_are_found_by_their_presence(context: Context, users: Users) -> None:
+    fan, away = await users.fan(), await users.creator()
+    near, busy = [await users.online_creator() for _ in range(2)]
+    await users.phone(fan)  # who is online, and no creator
+    await users.start_call(fan, busy)
+    await near.put("/creators/me", {"displayName": "Zoe"})
+
+    async def found(**query: str) -> list[UserId]:
+        answer = (await fan.get("/creators", **query)).json()
+        assert len(answer["items"]) == answer["total"]
+        assert all(card["online"] == (query["presence"] == "online") for card in answer["items"])
+        return [UserId(UUID(card["userId"])) for card in answer["items"]]
+
+    assert await found(presence="online") == [busy.user_id, near.user_id]
+    assert await found(presence="offline") == [away.user_id]
+    assert await found(presence="online", name="zo") == [near.user_id]
+    assert await found(presence="offline", name="zo") == []
+    # One who has gone is offline at once.
+    context.sessions.evict(near.user_id, 4001, "gone")
+    assert await found(presence="online") == [busy.user_id]
+    assert await found(presence="offline") == [near.user_id, away.user_id]
+    check(await fan.get("/creators", presence="away"), 400, "VALIDATION_FAILED")
+
+
+async def test_the_ids_of_all_who_are_connected_are_looked_up_at_most_once_a_second(
+    context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
+    lookups = 0
+
+    async def looked_up(*args: Any) -> list[UserId]:
+        nonlocal lookups
+        lookups += 1
+        return await creators_among(*args)
+
+    monkeypatch.setattr(online_creators, "creators_among", looked_up)
+    monkeypatch.setattr(online_creators, "FRESH_SECONDS", 3600)
+    for _ in range(3):
+        assert (await fan.get("/creators", presence="online")).json()["total"] == 1
+    later = await users.online_creator()
+    assert (await fan.get("/creators", presence="online")).json()["items"][0]["userId"] == str(creator.user_id)
+    assert lookups == 1
+    monkeypatch.setattr(online_creators, "FRESH_SECONDS", 0)
+    assert (await fan.get("/creators", presence="online")).json()["items"][0]["userId"] == str(later.user_id)
+    assert lookups == 2
+
+
 async def test_a_user_who_is_no_creator_has_no_card(users: Users) -> None:
     fan = await users.fan(0)
     for user_id in (fan.user_id, SOMEBODY):
@@ -157,6 +210,16 @@ async def test_a_blocked_user_finds_the_creator_unavailable_until_unblocked(user
         unblocked = await creator.ask("DELETE", path)
         assert unblocked.json() == {"userId": str(fan.user_id), "blocked": False}
     assert (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).status_code == 201
+
+
+async def test_to_a_blocked_user_the_creator_appears_offline_in_lists(users: Users) -> None:
+    fan, other, creator = await users.fan(), await users.fan(), await users.online_creator()
+    await creator.put(f"/creators/me/blocks/{fan.user_id}")
+    for caller, presence in ((fan, "offline"), (other, "online")):
+        listed = (await caller.get("/creators", presence=presence)).json()["items"]
+        assert [(card["userId"], card["online"]) for card in listed] == [(str(creator.user_id), presence == "online")]
+        without = {"online": "offline", "offline": "online"}[presence]
+        assert (await caller.get("/creators", presence=without)).json()["items"] == []
 
 
 async def test_a_creator_reads_whom_they_have_blocked(users: Users) -> None:

@@ -53,6 +53,7 @@ class ListOf(NamedTuple):
         return all(tests[name](item, value) for name, value in query.items())
 
 
+CREATORS = ListOf("userId", filters={"name": begins("displayName"), "presence": same("presence")})
 BLOCK = ListOf("key", "chargedAt", {name: same(name) for name in ("callId", "role")})
 CALLS = ListOf("id", "createdAt", {"status": same("status"), "role": lambda item, role: item["role"] == role})
 TIPS = ListOf("tipId", "at", {"role": same("role"), "streamId": same("roomId"), "callId": same("roomId")})
@@ -64,7 +65,7 @@ ORDERED = {"operatorId": same("operatorId"), "userId": same("targetId")}
 OF_USER = {"userId": same("userId")}
 # By the path of the route; `{userId}` is the user of the test.
 LISTS = {
-    "/api/creators": ListOf("userId", filters={"name": begins("displayName")}),
+    "/api/creators": CREATORS,
     "/api/wallet/ledger": ENTRIES,
     "/api/calls/history": CALLS,
     "/api/streams": ListOf(
@@ -159,9 +160,11 @@ class Reader:
         return list(map(self._completed, answer.json()["items"])), answer.json()["total"]
 
     def _completed(self, item: Item) -> Item:
-        """Add what the model needs: the key of a block, and the caller's part in a call."""
+        """Add what the model needs: the key of a block, the caller's part in a call, a creator's presence as a text."""
         if self.list is BLOCK:
             return item | {"key": f"{item['callId']} {item['blockNo']}"}
+        if self.list is CREATORS:
+            return item | {"presence": "online" if item["online"] else "offline"}
         if self.list is CALLS:
             return item | {"role": "fan" if item["fan"]["userId"] == str(self._user.user_id) else "creator"}
         return item

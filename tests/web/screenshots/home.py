@@ -55,14 +55,16 @@ def _few_and_many(camera: Camera, fan: str) -> None:
 
 
 def _empty(page: Answer) -> None:
-    page["items"] = []
+    page |= {"items": [], "total": 0}
 
 
 def _lengthen_creators(page: Answer) -> None:
-    first, second, third = page["items"][:3]
-    first |= {"displayName": "Maximiliane-Alexandra " * 3, "rateTokensPerMin": 1_000_000_000, "about": "word " * 100}
-    second |= {"displayName": "W" * 80, "pictureUrl": None, "about": "W" * 500}
-    third |= {"displayName": "李", "busy": True, "online": True, "acceptsCalls": True}
+    long = {"displayName": "Maximiliane-Alexandra " * 3, "rateTokensPerMin": 1_000_000_000, "about": "word " * 100}
+    wide = {"displayName": "W" * 80, "pictureUrl": None, "about": "W" * 500}
+    short = {"displayName": "李", "busy": True, "online": True, "acceptsCalls": True}
+    for card, facts in zip(page["items"], (long, wide, short), strict=False):
+        card |= facts
+    page["total"] = 10_000
 
 
 def _lengthen_streams(page: Answer) -> None:

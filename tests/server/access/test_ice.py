@@ -9,10 +9,10 @@ import msgspec
 import trio
 
 from domain.ids import UserId
+from server.access.ice import IceServers
 from server.clock import Clock
 from server.config.settings import MediaSettings
 from server.context import Context
-from server.sessions.ice import IceServers
 from tests.support.clients import go_live
 from tests.support.servers import SECRETS, add_creator, online, running_server, settings
 
