@@ -33,6 +33,7 @@ PORTS = range(20_000, 32_000)  # below those that the system gives to clients
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 COMMAND_SECONDS_MAX = 120.0
+LOG_LINES_SHOWN = 40  # of a server in whose test something failed
 START_SECONDS_MAX = 120.0  # a first start makes a database, on a machine that may be busy
 EXIT_SECONDS_MAX = 60.0
 LOOK_SECONDS = 0.01  # between two looks
@@ -157,9 +158,11 @@ class ServerProcess:
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.running:
             self.kill()
+        if kind is not None:
+            print(*self.errors.all()[-LOG_LINES_SHOWN:], sep="\n")
 
     def launch(self) -> None:
         """Start the process without waiting until it is ready."""

@@ -34,6 +34,7 @@ class Member:
         self.close_codes: Counter[int | None] = Counter()
         self.acknowledged: dict[str, str] = {}  # of each tip: its key, and the id in its answer
         self.repeated = 0
+        self._trouble: object = None  # the last refusal or failure on the way into the room
         self._client = Client(nursery, f"ws://127.0.0.1:{port}/ws", token, encoding=encoding, kept=KEPT_EVENTS)
         self._client.positions = self.story
         self._tips = 0
@@ -41,6 +42,14 @@ class Member:
     @property
     def inside(self) -> bool:
         return self._client.connected and self.story.inside
+
+    def __repr__(self) -> str:
+        """Return what a failed wait needs to be understood."""
+        visits = [(visit.epoch, visit.first_seq, visit.last_seq) for visit in self.story.visits]
+        return (
+            f"connected {self._client.connected}, inside {self.story.inside}, visits {visits},"
+            f" closed with {dict(self.close_codes)}, last trouble {self._trouble!r}"
+        )
 
     async def run(self, channel: str) -> None:
         """Stay in the room: join again after each loss, until cancelled."""
@@ -57,9 +66,11 @@ class Member:
                 await self._connect()
                 if not self.story.inside:
                     answer = await self._client.join(channel)
-                    assert answer["type"] == "room:joined" or answer["error"] in LATER, answer
-            except NOT_CONNECTED:
-                pass
+                    if answer["type"] != "room:joined":
+                        assert answer["error"] in LATER, answer
+                        self._trouble = answer
+            except NOT_CONNECTED as error:
+                self._trouble = error
             await trio.sleep(PAUSE_SECONDS)
 
     async def _connect(self) -> None:
@@ -107,4 +118,4 @@ async def wait_all(members: Sequence[Member], holds: Callable[[Member], bool]) -
     with trio.move_on_after(PATIENCE_SECONDS):
         while not all(holds(member) for member in members):  # noqa: ASYNC110  # reason: the condition may end again
             await trio.sleep(LOOK_SECONDS)
-    assert all(holds(member) for member in members)
+    assert all(holds(member) for member in members), members

@@ -16,6 +16,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 
 from server.broadcast.codec import Encoding
 from server.loadtest.client.awaited_event import AwaitedEvent
+from server.loadtest.client.close_codes import ABNORMAL_CLOSURE, NORMAL, may_reconnect
 from server.loadtest.client.positions import ReadPositions
 
 ANSWER_SECONDS = 20.0  # for an answer: twice the server's own limit
@@ -24,10 +25,6 @@ CLOSE_SECONDS = 5.0  # for the server's Close frame
 KEPT_EVENTS = 1000  # without a waiter; of more, the oldest are dropped
 QUEUED_MESSAGES = 64  # read by the library; a full queue would stop its pongs
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # a room:joined with a long history
-
-NORMAL, GOING_AWAY, ABNORMAL_CLOSURE = 1000, 1001, 1006
-RECONNECT_CODES = range(4000, 4100)
-SERVER_FAULTS = (1011, 1012, 1013)  # internal error, service restart, try again later: sent by proxies
 
 Event = dict[str, Any]
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -56,14 +53,6 @@ class AnswerTimeout(Exception):
 
 class OutOfOrder(Exception):
     """An event of a room was missing or arrived twice; the message names each room with its counts."""
-
-
-def may_reconnect(code: int | None) -> bool:
-    """Return whether a client should reconnect after this close code; None is a broken network.
-
-    Decides by the ranges of contract.md, Close codes, so that codes that are added later need no change of clients.
-    """
-    return code in (None, GOING_AWAY, ABNORMAL_CLOSURE, *SERVER_FAULTS) or code in RECONNECT_CODES
 
 
 class Client:
@@ -217,6 +206,8 @@ class Client:
     # Connection
 
     async def _connect(self, resume: Event | None) -> Event:
+        # The answer to an attempt that was cancelled is not the answer to this one.
+        self.kept = deque((event for event in self.kept if event["type"] != "session:ready"), self.kept.maxlen)
         in_header = self._by_header and resume is None
         headers = [(b"Authorization", f"Bearer {self._token}".encode())] if in_header else []
         await self._shake_hands(headers)

@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from server.broadcast.codec import Encoding
-from server.loadtest.client.client import ABNORMAL_CLOSURE, NORMAL, may_reconnect
+from server.loadtest.client.close_codes import ABNORMAL_CLOSURE, NORMAL, may_reconnect
 from server.loadtest.client.frames import (
     BINARY,
     CLOSE,

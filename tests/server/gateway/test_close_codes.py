@@ -13,7 +13,7 @@ from server.config.settings import WebsocketSettings
 from server.context import Context
 from server.gateway.asyncapi.document import asyncapi
 from server.ids import new_uuid
-from server.loadtest.client.client import may_reconnect
+from server.loadtest.client.close_codes import may_reconnect
 from tests.server.rest.database_proxy import proxy_to
 from tests.support.clients import SECRET
 from tests.support.servers import running_server, with_section

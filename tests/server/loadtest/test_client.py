@@ -16,9 +16,9 @@ from server.loadtest.client.client import (
     Event,
     OutOfOrder,
     Rejected,
-    may_reconnect,
     open_client,
 )
+from server.loadtest.client.close_codes import may_reconnect
 from server.loadtest.client.positions import ReadPosition, ReadPositions
 from tests.support.clients import token_of
 from tests.support.servers import add_creator, add_fan, phone_of
@@ -93,6 +93,15 @@ async def test_a_client_that_resumes_receives_what_it_missed(context: Context) -
         ready = await fan.resume()
         assert (ready["resumed"], ready["lost"]) == (True, [])
         await fan.wait_for("call:resumed")
+
+
+async def test_the_answer_to_a_resume_that_was_given_up_is_not_taken_for_the_next_one(context: Context) -> None:
+    async with a_call(context) as (fan, *_):
+        given_up = {**fan.ready, "lost": ["another"]}
+        await fan.lose_network()
+        fan.kept.append(given_up)  # as if it had arrived when nobody waited for it any more
+        assert (await fan.resume())["lost"] == []
+        assert fan.ready["resumed"] is True
 
 
 async def test_a_room_that_is_lost_is_not_asked_for_again(context: Context) -> None:
