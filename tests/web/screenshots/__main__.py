@@ -18,7 +18,10 @@ from tests.web.screenshots.people import make_people
 SIZES = [(390, 844), (1280, 800)]
 SCHEMES, LANGUAGES = ["light", "dark"], ["en", "de"]
 AT_ONCE = 2  # walks: each has a browser, and waits most of the time
-SETTINGS = {"HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "1"}  # one fan rings the same creator again and again
+SETTINGS = {
+    "HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "1",  # one fan rings the same creator again and again
+    "HALFMINUTE_SERVER_DRAIN_SECONDS": "1",  # nobody is there any more
+}
 
 
 def main(out: Path, walks: list[str]) -> None:
@@ -40,6 +43,8 @@ def _take(out: Path, given: tuple[str, tuple[int, int], str, str]) -> None:
         Demo(Path(folder) / "data", "--demo", settings=SETTINGS) as demo,
     ):
         play(scenes.take_walk, walk=walk, url=demo.url, prefix=prefix, look=look, people=make_people(demo))
+        demo.terminate()
+        demo.wait_exit()  # a killed server's database would still write into the folder
 
 
 if __name__ == "__main__":

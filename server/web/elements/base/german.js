@@ -274,7 +274,7 @@ export const GERMAN = {
   "stream.ticket-refunded": "Ihr Ticket wurde erstattet.",
   "stream.banned": "Sie können diesen Stream nicht ansehen.",
   "stream.signed-out": "Ihre Anmeldung ist abgelaufen. Melden Sie sich an, um wieder zuzusehen.",
-  "stream.viewers": "{count} sehen zu",
+  "stream.viewers": "Zuschauer: {count}",
   "stream.low": "Der nächste Block kostet {required} Token, Sie haben {balance}. Mit {shortfall} mehr bleiben Sie dabei.",
   "stream.no-camera": "Ihre Kamera ist aus. Niemand sieht ein Bild.",
   "stream.away": "{name} ist gerade nicht da.",

@@ -30,6 +30,8 @@ export const ledgerStyles = css`
     vertical-align: top;
   }
   .end {
+    /* Seven digits stay on one line beside a long memo; the largest amounts still break. */
+    min-width: 5.5rem;
     padding-inline-start: 0.75rem;
     overflow-wrap: anywhere;
     text-align: end;
