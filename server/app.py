@@ -3,7 +3,7 @@
 Three nested nurseries give each layer a lifetime that ends after that of the layers above it:
 
     storage_nursery    storage actor
-      rooms_nursery    lease, timers, stall recovery, maintenance, one supervised task for each room
+      rooms_nursery    lease, bus, timers, stall recovery, maintenance, one supervised task for each room
         sockets_nursery    signing keys, both listeners, one task for each connection, idle sockets, heartbeat
 """
 
@@ -78,6 +78,7 @@ async def open_server(
             rooms_nursery.start_soon(keep_running, "timers", context.room_factory.timers.run)
             rooms_nursery.start_soon(keep_running, "stalls", context.stall_recovery.run)
             rooms_nursery.start_soon(context.lease.run)
+            rooms_nursery.start_soon(keep_running, "bus", context.bus.run)
             await context.orphans.adopt(alone=alone)
             rooms_nursery.start_soon(keep_running, "maintenance", partial(run_maintenance, context))
             async with trio.open_nursery() as sockets_nursery:

@@ -13,6 +13,9 @@ from server.access.tokens import TokenVerifier
 from server.access.user_cache import UserCache
 from server.broadcast.idle_sockets import IdleSockets
 from server.clock import Clock
+from server.cluster.bus import Bus, NoBus
+from server.cluster.nats_bus import NatsBus
+from server.config.broker_addresses import read_broker_addresses
 from server.config.secrets import Secrets
 from server.config.settings import Settings
 from server.config.time_zones import TimeZones
@@ -80,6 +83,7 @@ class Context:
             settings.server.restarts, settings.server.restart_window_seconds, self.metrics, self.faults
         )
         self.registry = registry = Registry(rooms_nursery, supervisor, self.metrics, self.faults)
+        self.bus = _open_bus(settings, secrets, self.metrics, self.faults)
         self.wallet_events = WalletEvents(self.metrics, self.sessions, registry, self.faults)
         self.actor = StorageActor(postgres, self.wallet_events)
         self.tickets = Tickets(postgres, self.actor, settings.streams)
@@ -149,3 +153,10 @@ class Context:
         return self.registry.is_open and not (
             self.draining or self.lease.is_late or self.actor.away_seconds or self.actor.finished.is_set()
         )
+
+
+def _open_bus(settings: Settings, secrets: Secrets, metrics: Metrics, faults: Faults) -> Bus:
+    """Return the bus to the other servers, which needs a broker; its task is not started yet."""
+    if secrets.nats_url is None:
+        return NoBus()
+    return NatsBus(read_broker_addresses(secrets.nats_url), settings.cluster.name, metrics, faults)

@@ -50,6 +50,7 @@ ORDER = (
     "server.money",
     "server.money.payments",
     "server.broadcast",
+    "server.cluster",
     "server.demo",
     "server.access",
     "server.clock",

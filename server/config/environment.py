@@ -20,6 +20,7 @@ SECRET_VARIABLES = {
     "stripe_secret_key": "HALFMINUTE_STRIPE_SECRET_KEY",
     "stripe_webhook_secret": "HALFMINUTE_STRIPE_WEBHOOK_SECRET",
     "metrics_token": "HALFMINUTE_METRICS_TOKEN",
+    "nats_url": "HALFMINUTE_NATS_URL",
 }
 
 FILE_SUFFIX = "_FILE"  # NAME_FILE is the path of a file that holds the secret NAME

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from server.config.auth import MIN_SECRET_CHARACTERS
+from server.config.broker_addresses import read_broker_addresses
 from server.config.environment import FILE_SUFFIX, SECRET_VARIABLES
 from server.config.settings import ConfigError
 
@@ -25,6 +26,7 @@ class Secrets(msgspec.Struct, frozen=True):
     stripe_secret_key: str | None = None
     stripe_webhook_secret: str | None = None
     metrics_token: str | None = None
+    nats_url: str | None = None
 
     def __repr__(self) -> str:
         return "Secrets(…)"
@@ -54,6 +56,8 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
         )
     if secrets.database_url is not None:
         _require_readable(secrets.database_url)
+    if secrets.nats_url is not None:
+        _require_broker(secrets.nats_url)
     return secrets
 
 
@@ -112,6 +116,17 @@ def _require_readable(database_url: str) -> None:
             "DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE;"
             " in a password, / ? # @ : are written %2F %3F %23 %40 %3A"
         )
+
+
+def _require_broker(urls: str) -> None:
+    """Raise ConfigError for a malformed address of a broker, without showing it: it contains a password."""
+    try:
+        read_broker_addresses(urls)
+    except ValueError:
+        raise ConfigError(
+            "HALFMINUTE_NATS_URL is not nats://USER:PASSWORD@HOST:PORT or tls://…, or several of them after commas;"
+            " in a password, / ? # @ : are written %2F %3F %23 %40 %3A"
+        ) from None
 
 
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")

@@ -174,6 +174,12 @@ class MediaSettings(Section, frozen=True):
     turn_seconds: Positive = 3600
 
 
+class ClusterSettings(Section, frozen=True):
+    """The section `[cluster]`: what tells this cluster of servers from others that use the same broker."""
+
+    name: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] = "halfminute"
+
+
 class MetricsSettings(Section, frozen=True):
     """The section `[metrics]`: networks that may read the metrics without a token."""
 
@@ -207,6 +213,7 @@ class Settings(Section, frozen=True):
     payouts: PayoutSettings = PayoutSettings()
     overlays: OverlaySettings = OverlaySettings()
     media: MediaSettings = MediaSettings()
+    cluster: ClusterSettings = ClusterSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 

@@ -27,6 +27,7 @@ Where: TypeAlias = Literal[
     "background_task",  # one request was answered 500
     "fanout",  # one room was restarted, since events for its members were lost
     "heartbeat",  # one connection was closed, or one round of checks was skipped
+    "bus",  # a message of another server, or the connection to the broker, which is opened anew
     "idle_sockets",  # the task that reads the sockets of idle clients was restarted
     "keys",  # the task that reads the public keys was restarted
     "late_blocks",  # a user who was blocked as a room opened may be in it

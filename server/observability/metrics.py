@@ -129,6 +129,22 @@ class Metrics:
         )
         self.rooms = Gauge("halfminute_rooms", "Live rooms", registry=self._registry)
         self._connections = Gauge("halfminute_connections", "Open websockets", registry=self._registry)
+        self.bus_messages = Counter(
+            "halfminute_bus_messages",
+            "Messages to and from other servers; those that were dropped found no broker",
+            ["outcome"],
+            registry=self._registry,
+        )
+        for outcome in ("sent", "received", "dropped"):
+            self.bus_messages.labels(outcome)
+        self.bus_gaps = Counter(
+            "halfminute_bus_gaps",
+            "Times that the broker was away, and messages may be missing",
+            registry=self._registry,
+        )
+        self._bus_connected = Gauge(
+            "halfminute_bus_connected", "1 while the broker between servers is connected", registry=self._registry
+        )
         self._ready = Gauge(
             "halfminute_ready", "1 while this server can take work: see the parts of /readyz", registry=self._registry
         )
@@ -159,6 +175,10 @@ class Metrics:
         self._registry.register(_Counted("halfminute_jwks_failed_reads", help_text, failed_key_reads))
         lost = "Lines of this process's log and output that could not be written and were dropped"
         self._registry.register(_Counted("halfminute_log_lines_dropped", lost, dropped_lines))
+
+    def watch_bus(self, connected: Callable[[], bool]) -> None:
+        """Register whether the broker is connected; without a broker the metric stays 0."""
+        self._bus_connected.set_function(connected)
 
     def events_delivered(self, deliveries: int) -> None:
         """Record events of rooms that were sent to members: an event that goes to five members is five deliveries."""

@@ -22,6 +22,7 @@ CLEAN = {
     "HALFMINUTE_STRIPE_SECRET_KEY": "sk_test_0123456789",
     "HALFMINUTE_STRIPE_WEBHOOK_SECRET": "whsec_0123456789-0123456789-0123456789",
     "HALFMINUTE_METRICS_TOKEN": "only-for-tests-metrics-0123456789-0123456789",
+    "HALFMINUTE_NATS_URL": "nats://calls:hunter2@127.0.0.1:1",  # where no broker is
 }
 
 
@@ -131,3 +132,30 @@ def test_a_setting_of_the_environment_is_read_without_the_white_space_around_it(
     settings = {"HALFMINUTE_AUTH_AUDIENCE": "authenticated\n", "HALFMINUTE_CALLS_BLOCK_SECONDS": " 5\n"}
     read = read_settings(None, settings)
     assert (read.auth.audience, read.calls.block_seconds) == ("authenticated", 5)
+
+
+@pytest.mark.parametrize(
+    "url", ["nats://broker", "tls://u:p%40@broker.example:4222", "nats://[::1]:4222", "nats://a:4222,nats://b:4222/"]
+)
+def test_the_address_of_a_broker_may_have_any_of_these_forms(url: str) -> None:
+    assert read_secrets({"HALFMINUTE_NATS_URL": url}).nats_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "broker:4222",
+        "http://broker",
+        "nats://",
+        "nats://u:p@ss@broker",
+        "nats://a,b:4222",
+        "nats://a:0",
+        "nats://a:65536",
+        "nats://a..b",
+    ],
+)
+def test_the_malformed_address_of_a_broker_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_secrets({"HALFMINUTE_NATS_URL": url})
+    assert str(refused.value).startswith("HALFMINUTE_NATS_URL is not nats://USER:PASSWORD@HOST:PORT")
+    assert "p@ss" not in str(refused.value)
