@@ -12,6 +12,9 @@ from server.access.rate_limits import RateLimits
 from server.access.tokens import TokenVerifier
 from server.access.user_cache import UserCache
 from server.broadcast.idle_sockets import IdleSockets
+from server.changes.posting_feed import PostingFeed
+from server.changes.user_changes import UserChanges
+from server.changes.wallet_events import WalletEvents
 from server.clock import Clock
 from server.cluster.bus import Bus, NoBus
 from server.cluster.nats_bus import NatsBus
@@ -43,7 +46,6 @@ from server.sessions.directory import Sessions
 from server.sessions.online_creators import OnlineCreators
 from server.sessions.room_commands import RoomCommands
 from server.sessions.stall_recovery import StallRecovery
-from server.sessions.wallet_events import WalletEvents
 from storage.ledger.actor import StorageActor
 from storage.postgres import Postgres
 from storage.rooms.leases import Leases
@@ -84,7 +86,10 @@ class Context:
         )
         self.registry = registry = Registry(rooms_nursery, supervisor, self.metrics, self.faults)
         self.bus = _open_bus(settings, secrets, self.metrics, self.faults)
-        self.wallet_events = WalletEvents(self.metrics, self.sessions, registry, self.faults)
+        feed = PostingFeed(self.bus)
+        self.wallet_events = WalletEvents(self.metrics, self.sessions, registry, self.faults, feed)
+        feed.follow(self.wallet_events.committed_elsewhere)
+        self.user_changes = UserChanges(self.user_cache, self.sessions, registry, self.bus)
         self.actor = StorageActor(postgres, self.wallet_events)
         self.tickets = Tickets(postgres, self.actor, settings.streams)
         self.metrics.watch(

@@ -42,6 +42,7 @@ ORDER = (
     "server.gateway",
     "server.maintenance",
     "server.context",
+    "server.changes",
     "server.sessions",
     "server.rooms.leases",
     "server.rooms.kinds",

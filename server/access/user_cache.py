@@ -22,8 +22,8 @@ class CachedUser(NamedTuple):
 class UserCache:
     """Users that are known to be in the database, with their names. Users are never deleted.
 
-    REST requests and websocket sessions share it. A name that is changed on another server stays unchanged here until
-    the user is evicted or the server restarts.
+    REST requests and websocket sessions share it. Without a broker between servers, a name that is changed on another
+    server stays unchanged here until the user is evicted or the server restarts.
     """
 
     def __init__(self, postgres: Postgres) -> None:
@@ -48,7 +48,8 @@ class UserCache:
         return known.person
 
     def rename(self, person: Person) -> None:
-        """Replace the cached display name of a user, after it was stored in the database."""
+        """Replace the display name of a user who is cached, after it was stored in the database."""
         user_id = UserId(person.user_id)
         known = self._known.get(user_id)
-        self._known[user_id] = CachedUser(person, "" if known is None else known.email)
+        if known is not None:
+            self._known[user_id] = CachedUser(person, known.email)

@@ -59,7 +59,7 @@ IN_ROOMS = (
         "a bug of one room stops every payment of every room",
         (
             Edit(
-                "server/sessions/wallet_events.py",
+                "server/changes/wallet_events.py",
                 "                    self._send_for(receipt)",
                 "                    pass\n                self._send_for(receipt)",
             ),

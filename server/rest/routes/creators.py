@@ -10,15 +10,15 @@ from msgspec import UNSET, UnsetType
 from domain.amounts import MAX_POSTING_TOKENS
 from domain.billing.block import BlockPrice
 from domain.ids import UserId
+from domain.protocol.events import Person
 from domain.refusals import Code, Refusal
-from domain.room import inputs
 from domain.text import MAX_NAME, clean, clean_name
 from server.addresses import HOST_AND_PORT
+from server.changes.user_changes import BlockChanged, Renamed
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
-from server.rest.routes.me import publish_name
 from server.rest.strict_json import FieldError
 from storage.paging import Paged
 from storage.people.creator_blocks import BlockedUser, block_user, creators_blocking, list_blocked, unblock_user
@@ -98,7 +98,7 @@ async def update_creator(request: Request, body: CreatorTerms) -> CreatorCard | 
     creator = await become_creator(request.context.postgres, request.user_id, change)
     if creator is None:
         return invalid(FieldError("rateTokensPerMin", "is required to become a creator"))
-    publish_name(request, creator.display_name)
+    request.context.user_changes.tell(Renamed(Person(request.user_id, creator.display_name)))
     return _card(request, creator)
 
 
@@ -166,7 +166,7 @@ async def block(request: Request, user_id: UserId) -> Blocked | Refusal:
     )
     if refusal is not None:
         return refusal
-    _deliver_to_rooms(request, inputs.UserBlocked(user_id))
+    request.context.user_changes.tell(BlockChanged(request.user_id, user_id, True))
     request.context.tickets.request_round()
     return Blocked(user_id, True)
 
@@ -175,7 +175,7 @@ async def block(request: Request, user_id: UserId) -> Blocked | Refusal:
 async def unblock(request: Request, user_id: UserId) -> Blocked:
     """Unblock a user. Idempotent. Refunded tickets stay refunded."""
     await unblock_user(request.context.postgres, request.user_id, user_id)
-    _deliver_to_rooms(request, inputs.UserBlocked(user_id, blocked=False))
+    request.context.user_changes.tell(BlockChanged(request.user_id, user_id, False))
     return Blocked(user_id, False)
 
 
@@ -183,16 +183,6 @@ async def _online_to(request: Request) -> Collection[UserId]:
     """Return the creators who appear online to the caller."""
     online = await request.context.online_creators.find()
     return set(online) - await creators_blocking(request.context.postgres, online, request.user_id)
-
-
-def _deliver_to_rooms(request: Request, given: inputs.UserBlocked) -> None:
-    """Deliver the input to the creator's live streams, and to a call of the creator with this user."""
-    call = request.context.registry.call_of(request.user_id)
-    if call is not None and given.user_id != request.user_id and given.user_id in call.parties:
-        call.inbox.deliver(given)
-    for room in request.context.registry:
-        if room.stream is not None and room.owner_id == request.user_id:
-            room.inbox.deliver(given)
 
 
 def _card_for(request: Request, creator: Creator, hidden: Collection[UserId]) -> CreatorCard:

@@ -8,6 +8,7 @@ from domain.ids import UserId
 from domain.protocol.events import Person
 from domain.refusals import Code, Refusal
 from domain.text import MAX_NAME, clean_name
+from server.changes.user_changes import Renamed
 from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
@@ -57,12 +58,5 @@ async def rename_me(request: Request, body: NameWanted) -> Me | Refusal:
     if not name:
         return invalid(FieldError("displayName", "must have a visible character"))
     await rename_user(request.context.postgres, request.user_id, name)
-    publish_name(request, name)
+    request.context.user_changes.tell(Renamed(Person(request.user_id, name)))
     return await show_me(request)
-
-
-def publish_name(request: Request, display_name: str) -> None:
-    """Use the caller's new name, which is stored, in their sessions and further requests on this server."""
-    person = Person(request.user_id, display_name)
-    request.context.user_cache.rename(person)
-    request.context.sessions.rename(person)

@@ -11,6 +11,7 @@ import trio
 from server.broadcast import fanout
 from server.broadcast.replies import JoinReply
 from server.broadcast.send_queue import SendQueue
+from server.changes.wallet_events import WalletEvents
 from server.context import Context
 from server.money import tips
 from server.observability import stall_detector
@@ -19,7 +20,6 @@ from server.observability.metrics import Metrics
 from server.rooms.committer import Committer
 from server.sessions.directory import Sessions
 from server.sessions.session import Session
-from server.sessions.wallet_events import WalletEvents
 from storage.database_errors import StorageUnavailable
 from storage.rooms.tips import find_tipped
 from tests.support.clients import Phone, go_live, ring_and_join, send_tip

@@ -1,7 +1,7 @@
 """Sends wallet events to users and rooms after the commit of a posting, never before.
 
-The storage actor reports each committed batch here. Only postings of this server's actor are seen: a room of another
-server learns of a changed balance from the receipt of its next block.
+The storage actor reports each committed batch here, and the feed those of other servers. Without a broker between the
+servers, a room of another server learns of a changed balance from the receipt of its next block.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,6 +11,7 @@ from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import UserId
 from domain.protocol.events import WalletChanged
 from domain.room import inputs
+from server.changes.posting_feed import PostingFeed
 from server.observability.faults import Faults
 from server.observability.metrics import Metrics
 from server.rooms.registry import Registry
@@ -24,8 +25,11 @@ class WalletEvents:
     Its public methods run in the actor's task between two batches, so they must neither wait nor raise.
     """
 
-    def __init__(self, metrics: Metrics, sessions: Sessions, registry: Registry, faults: Faults) -> None:
+    def __init__(
+        self, metrics: Metrics, sessions: Sessions, registry: Registry, faults: Faults, feed: PostingFeed
+    ) -> None:
         self._metrics = metrics
+        self._feed = feed
         self._sessions = sessions
         self._registry = registry
         self._faults = faults
@@ -38,10 +42,19 @@ class WalletEvents:
         """
         with self._faults.contained("observer"):
             self._metrics.batch_committed(receipts, seconds)
-        for receipt in receipts:
-            if receipt.outcome is Outcome.COMMITTED:
-                with self._faults.contained("observer"):
-                    self._send_for(receipt)
+        committed = [receipt for receipt in receipts if receipt.outcome is Outcome.COMMITTED]
+        self._send_for_each(committed)
+        with self._faults.contained("observer"):
+            self._feed.tell(committed)
+
+    def committed_elsewhere(self, committed: Sequence[Receipt]) -> None:
+        """Send the events of postings that another server has committed to the sessions and rooms of this one."""
+        self._send_for_each(committed)
+
+    def _send_for_each(self, committed: Sequence[Receipt]) -> None:
+        for receipt in committed:
+            with self._faults.contained("observer"):
+                self._send_for(receipt)
 
     def posting_poisoned(self, receipt: Receipt) -> None:
         """Count a posting that no statement could carry out."""
