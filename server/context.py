@@ -18,6 +18,7 @@ from server.changes.wallet_events import WalletEvents
 from server.clock import Clock
 from server.cluster.bus import Bus, NoBus
 from server.cluster.nats_bus import NatsBus
+from server.cluster.requests import Requests
 from server.config.broker_addresses import read_broker_addresses
 from server.config.secrets import Secrets
 from server.config.settings import Settings
@@ -86,6 +87,7 @@ class Context:
         )
         self.registry = registry = Registry(rooms_nursery, supervisor, self.metrics, self.faults)
         self.bus = _open_bus(settings, secrets, self.metrics, self.faults)
+        self.requests = Requests(self.bus, self.leases.server_id, self.faults)
         feed = PostingFeed(self.bus)
         self.wallet_events = WalletEvents(self.metrics, self.sessions, registry, self.faults, feed)
         feed.follow(self.wallet_events.committed_elsewhere)

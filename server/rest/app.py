@@ -5,7 +5,7 @@ A request passes `server/rest/http` (sockets, limits of connections and bodies),
 """
 
 import re
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 
 import structlog
@@ -23,6 +23,7 @@ from server.rest.http.client_address import client_finder
 from server.rest.http.concurrency import AddressConcurrency
 from server.rest.http.connections import serve_connections
 from server.rest.http.quart_app import App
+from server.rest.http.relay import answer_relayed
 from server.rest.openapi.document import openapi_json
 from server.rest.route import Route
 from server.rest.routes import (
@@ -120,6 +121,7 @@ async def serve_http(context: Context, listening: ListeningSockets) -> None:
         with trio.CancelScope(shield=True):  # bounded by GRACE_SECONDS from `closing` on
             async with trio.open_nursery() as nursery:
                 app = make_app(context, BackgroundTasks(nursery, context.settings.http.answer_seconds, context.faults))
+                nursery.start_soon(context.requests.serve, partial(answer_relayed, app))
                 http = context.settings.http
                 limits = ConnectionLimits(http.connections, *context.settings.counted_by_address)
                 await serve_connections(app, listening, closing, context.faults, context.memory, http, limits)

@@ -19,11 +19,13 @@ from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, ClientAddress
 from server.rest.http.compression import compress
 from server.rest.http.quart_app import AppRequest, BufferedResponse
+from server.rest.http.relay import is_relayed, relay
 from server.rest.query import decode_query, find_unknown_parameter
 from server.rest.request import Request, read_key, request_id
 from server.rest.responses import answered, challenge, refusal_of, refused
 from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body, require_json
+from server.rooms.leases.absent_rooms import RoomElsewhere
 from server.sessions import bans
 from storage.idempotency import is_used
 
@@ -101,9 +103,18 @@ class Dispatch:
             )
             request.answer_headers = state.headers
             result = await self._carry_out(state, route, request, path)
+            if isinstance(result, RoomElsewhere) and (relayed := await self._relay(result, asked, raw)) is not None:
+                return relayed
             return refused(result, state.request_id) if isinstance(result, Refusal) else answered(result, route.status)
 
         return view
+
+    async def _relay(self, refusal: RoomElsewhere, asked: AppRequest, raw: bytes) -> BufferedResponse | None:
+        """Return what the room's server answers; None if it cannot be asked, or this request comes from another one."""
+        if is_relayed(asked):
+            return None
+        seconds = self._context.settings.http.answer_seconds
+        return await relay(self._context.requests, refusal.server_id, asked, raw, asked.state.request_id, seconds)
 
     async def finish(self, request: AppRequest, response: BufferedResponse) -> BufferedResponse:
         """Compress the answer, add the headers that every answer has, and log it."""

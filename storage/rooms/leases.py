@@ -60,12 +60,17 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     set_back: SetBack = SetBack()
 
 
-class Whereabouts(Enum):
-    """Where a room runs: nowhere, since it is not live; on another server with a valid lease; or on no server yet."""
+class Absence(Enum):
+    """Why a room runs on no server: it is not live, or it has yet to be adopted."""
 
-    NOWHERE = auto()
-    ELSEWHERE = auto()
+    NOT_LIVE = auto()
     TO_BE_ADOPTED = auto()
+
+
+class OnServer(NamedTuple):
+    """The other server, with a valid lease, on which a room runs."""
+
+    server_id: UUID
 
 
 class Tenure(msgspec.Struct, frozen=True, gc=False):
@@ -239,19 +244,20 @@ class Leases:
         claims = [await self.claim(room_id) for room_id in lost]
         return [claim for claim in claims if claim is not None]
 
-    async def whereabouts(self, room_id: UUID) -> Whereabouts:
+    async def whereabouts(self, room_id: UUID) -> OnServer | Absence:
         """Return where a room runs that does not run here. Raises StorageUnavailable."""
-        # Read whether the room is live, and whether its owner is another server with a valid lease.
+        # Read whether the room is live, and its owner, if that is another server with a valid lease.
         rows = await self._postgres.fetch(
-            "SELECT s.id IS NOT NULL AND s.id <> $2 AND NOT s.released AND s.lease_expires_at > clock_timestamp()"
-            " FROM rooms r LEFT JOIN servers s ON s.id = r.server_id"
+            "SELECT s.id FROM rooms r LEFT JOIN servers s ON s.id = r.server_id AND s.id <> $2 AND NOT s.released"
+            " AND s.lease_expires_at > clock_timestamp()"
             " WHERE r.id = $1 AND r.ended_at IS NULL AND r.opened",
             room_id,
             self.server_id,
         )
         if not rows:
-            return Whereabouts.NOWHERE
-        return Whereabouts.ELSEWHERE if rows[0][0] else Whereabouts.TO_BE_ADOPTED
+            return Absence.NOT_LIVE
+        owner = rows[0][0]
+        return Absence.TO_BE_ADOPTED if owner is None else OnServer(owner)
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
         """Store the state of running meters, except those of rooms that have a later epoch.

@@ -12,7 +12,7 @@ from server.ids import new_channel, new_uuid
 from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.postgres import LoneConnection, Postgres
 from storage.rooms.calls import save_call
-from storage.rooms.leases import CLAIM_CHUNK, Checkpoint, Leases, Tenure, Whereabouts
+from storage.rooms.leases import CLAIM_CHUNK, Absence, Checkpoint, Leases, OnServer, Tenure
 from tests.storage.ledger_pair import LedgerPair, open_ledger_pair
 
 LEASE_SECONDS = 60
@@ -211,13 +211,13 @@ async def test_a_later_epoch_is_found_and_no_other(dsn: str) -> None:
         assert await mine.fenced([Tenure(kept, 1), Tenure(lost, 1)]) == []
         assert await other.claim(lost) is not None
         assert await mine.fenced([Tenure(kept, 1), Tenure(lost, 1)]) == [lost]
-        assert await mine.whereabouts(lost) is Whereabouts.ELSEWHERE
-        assert await mine.whereabouts(kept) is Whereabouts.TO_BE_ADOPTED
-        assert await mine.whereabouts(new_uuid()) is Whereabouts.NOWHERE
+        assert await mine.whereabouts(lost) == OnServer(other.server_id)
+        assert await mine.whereabouts(kept) is Absence.TO_BE_ADOPTED
+        assert await mine.whereabouts(new_uuid()) is Absence.NOT_LIVE
         await other.release()
-        assert await mine.whereabouts(lost) is Whereabouts.TO_BE_ADOPTED
+        assert await mine.whereabouts(lost) is Absence.TO_BE_ADOPTED
         await ledgers.postgres.execute("UPDATE rooms SET ended_at = now()")
-        assert await mine.whereabouts(lost) is Whereabouts.NOWHERE
+        assert await mine.whereabouts(lost) is Absence.NOT_LIVE
 
 
 async def test_an_old_servers_row_is_deleted_and_no_room_changes(dsn: str) -> None:

@@ -3,12 +3,15 @@
 from uuid import UUID
 
 from domain.refusals import Code, Refusal, room_starting
-from storage.rooms.leases import Leases, Whereabouts
+from storage.rooms.leases import Absence, Leases, OnServer
 
 ELSEWHERE_SECONDS = 5  # about the time until the rooms of a draining or dead server are adopted
-ELSEWHERE = Refusal(
-    Code.OVERLOADED, "The room is on another server; try again there", {"retryAfterSeconds": ELSEWHERE_SECONDS}
-)
+
+
+class RoomElsewhere(Refusal, frozen=True, kw_only=True):
+    """The refusal for a room of another server, which could carry the command out."""
+
+    server_id: UUID
 
 
 class AbsentRooms:
@@ -23,8 +26,13 @@ class AbsentRooms:
         Raises StorageUnavailable.
         """
         match await self._leases.whereabouts(room_id):
-            case Whereabouts.TO_BE_ADOPTED:
+            case Absence.TO_BE_ADOPTED:
                 return room_starting()
-            case Whereabouts.ELSEWHERE:
-                return ELSEWHERE
+            case OnServer(server_id):
+                return RoomElsewhere(
+                    Code.OVERLOADED,
+                    "The room is on another server; try again there",
+                    {"retryAfterSeconds": ELSEWHERE_SECONDS},
+                    server_id=server_id,
+                )
         return None
