@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.processes import ROOT, Lines, ServerProcess, eventually, start_command
+from tests.support.processes import LOG_LINES_SHOWN, ROOT, Lines, ServerProcess, eventually, start_command
 
 READ_BYTES = 65_536
 READ_PAUSE_SECONDS = 0.05
@@ -34,6 +34,9 @@ class FaultyServer(ServerProcess):
             os.close(writing)
         assert self._process.stdout is not None
         self.out = Lines(self._process.stdout)
+
+    def show_log(self) -> None:
+        print(*self.log.text().splitlines()[-LOG_LINES_SHOWN:], sep="\n")
 
     def wait_exit(self) -> int:
         exit_code = self._process.wait()

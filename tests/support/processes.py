@@ -162,7 +162,11 @@ class ServerProcess:
         if self.running:
             self.kill()
         if kind is not None:
-            print(*self.errors.all()[-LOG_LINES_SHOWN:], sep="\n")
+            self.show_log()
+
+    def show_log(self) -> None:
+        """Print the end of the log, for the report of a test that has failed."""
+        print(*self.errors.all()[-LOG_LINES_SHOWN:], sep="\n")
 
     def launch(self) -> None:
         """Start the process without waiting until it is ready."""
