@@ -64,3 +64,14 @@ def send_commands(page: Page, url: str, fan: str) -> None:
     ping.get_by_role("button", name="Send").click()
     expect(frames.last).to_contain_text("<b>x</b>")
     assert page.locator("#websocket + div b").count() == 0
+
+
+def fit_a_phone(page: Page, url: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    for address in (url, f"{url}/quickstart"):
+        page.goto(address)
+        expect(page.locator("main")).to_be_visible()
+        if address == url:
+            expect(page.get_by_label("Token of the caller")).to_be_visible()
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, address

@@ -26,3 +26,7 @@ def test_a_request_is_sent_and_its_answer_shown_as_text(docs: str) -> None:
 
 def test_a_command_opens_a_session_and_the_frames_are_shown_as_text(docs: str) -> None:
     play(docs_scenes.send_commands, url=docs, fan=f"{FANS[1].name}, fan")
+
+
+def test_nothing_is_wider_than_a_phone(docs: str) -> None:
+    play(docs_scenes.fit_a_phone, url=docs)
