@@ -1,6 +1,7 @@
 """One task reads the sockets of all idle clients; a client's own task is resumed only by what it has to read."""
 
 import gc
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -113,18 +114,16 @@ async def test_a_wait_ends_before_its_socket_is_closed(idle_sockets: IdleSockets
 
 
 async def test_a_cancelled_wait_leaves_the_number_to_the_next_socket(idle_sockets: IdleSockets) -> None:
-    with pair() as (theirs, ours):
-        number = ours.fileno()
+    with pair() as (theirs, ours), pair() as (theirs_again, again):
         async with waiting(idle_sockets, ours):
             pass
         assert len(idle_sockets) == 0
         theirs.send(b"late")
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert ours.recv(100) == b"late", "nobody else has read it"
-    with ExitStack() as stack:
-        again = next(ends for ends in iter(lambda: stack.enter_context(pair()), None) if ends[1].fileno() == number)
-        async with waiting(idle_sockets, again[1]) as reader:
-            again[0].send(b"new")
+        os.dup2(again.fileno(), ours.fileno(), inheritable=False)  # closes the socket, and gives its number to this one
+        async with waiting(idle_sockets, ours) as reader:
+            theirs_again.send(b"new")
             await reader.end()
             assert reader.got == [b"new"]
 
