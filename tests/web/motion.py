@@ -9,7 +9,8 @@ ANIMATED = """() => {
   const all = (root) => [...root.querySelectorAll("*")].flatMap((each) =>
     [each, ...(each.shadowRoot ? all(each.shadowRoot) : [])]);
   const moves = ({ animationName, transitionDuration }) =>
-    animationName !== "none" || transitionDuration.split(",").some((each) => Number.parseFloat(each) > 0);
+    !["none", ""].includes(animationName) // empty: of an element that is in no slot
+    || transitionDuration.split(",").some((each) => Number.parseFloat(each) > 0);
   return all(document).filter((each) => moves(getComputedStyle(each))).map((each) => each.outerHTML.slice(0, 80));
 }"""
 PENDING = "document.getAnimations().map(({ animationName, transitionProperty }) => animationName ?? transitionProperty)"

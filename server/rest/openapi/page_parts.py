@@ -37,12 +37,12 @@ def table(heading: str, rows: Iterable[tuple[str, str]]) -> str:
     lines = "".join(f"<tr><th>{name}</th><td>{meaning}</td></tr>" for name, meaning in rows)
     if not lines:
         return ""
-    return (f"<h3>{heading}</h3>" if heading else "") + f'<div class="wide"><table>{lines}</table></div>'
+    return (f"<h3>{heading}</h3>" if heading else "") + f'<div class="wide" tabindex="0"><table>{lines}</table></div>'
 
 
 def code(text: str) -> str:
     """Return preformatted text."""
-    return f"<pre>{escape(text, quote=False)}</pre>"
+    return f'<pre tabindex="0">{escape(text, quote=False)}</pre>'
 
 
 def example(value: Any) -> str:

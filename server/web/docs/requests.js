@@ -79,8 +79,8 @@ function shown(answer, text, ms) {
   const heads = HEADERS.filter((name) => answer.headers.has(name)).map((name) => `${name}: ${answer.headers.get(name)}`);
   return [
     make("p", {}, make("strong", {}, `${answer.status}`), ` in ${Math.round(ms)} ms`),
-    make("pre", {}, heads.join("\n")),
-    make("pre", {}, indented(text)),
+    make("pre", { tabIndex: 0 }, heads.join("\n")),
+    make("pre", { tabIndex: 0 }, indented(text)),
   ];
 }
 

@@ -1,9 +1,10 @@
 """Takes pictures of every screen and state of the web client: `python -m tests.web.screenshots DIRECTORY [WALK…]`.
 
-Each in two sizes, both themes and both languages, on a server of its own for each walk; WALK names some.
+Each in two sizes, both themes and both languages, on a server of its own for each walk; WALK names some. With
+`--axe PATH` of axe-core's script, each is inspected too, without motion, and violations of WCAG 2.2 AA are printed.
 """
 
-import sys
+import argparse
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -24,28 +25,45 @@ SETTINGS = {
 }
 
 
-def main(out: Path, walks: list[str]) -> None:
-    """Write the pictures; those of an earlier run are replaced. Raises AssertionError if a walk fails."""
+def main(out: Path, walks: list[str], axe: Path | None) -> int:
+    """Write the pictures; those of an earlier run are replaced. Return the number of walks that failed."""
     out.mkdir(parents=True, exist_ok=True)
+    failures = 0
     with ProcessPoolExecutor(AT_ONCE) as pool:
-        for _ in pool.map(partial(_take, out), product(walks, SIZES, SCHEMES, LANGUAGES)):
-            pass  # raises what a walk has raised
+        for failure in pool.map(partial(_take, out, axe), product(walks, SIZES, SCHEMES, LANGUAGES)):
+            if failure is not None:
+                print(failure, flush=True)
+                failures += 1
     print(f"{len(list(out.glob('*.png')))} pictures in {out}")
+    return failures
 
 
-def _take(out: Path, given: tuple[str, tuple[int, int], str, str]) -> None:
-    """Take the pictures of one walk, on a server whose users are those of this walk alone."""
+def _take(out: Path, axe: Path | None, given: tuple[str, tuple[int, int], str, str]) -> str | None:
+    """Take the pictures of one walk, on a server whose users are those of this walk alone; return why it failed."""
     walk, (width, height), scheme, language = given
     prefix = f"{out.absolute()}/{language}-{scheme}-{width}"
     look = {"viewport": {"width": width, "height": height}, "color_scheme": scheme, "locale": language}
+    if axe is not None:
+        look["reduced_motion"] = "reduce"
     with (
         tempfile.TemporaryDirectory(prefix="halfminute-pictures-") as folder,
         Demo(Path(folder) / "data", "--demo", settings=SETTINGS) as demo,
     ):
-        play(scenes.take_walk, walk=walk, url=demo.url, prefix=prefix, look=look, people=make_people(demo))
-        demo.terminate()
-        demo.wait_exit()  # a killed server's database would still write into the folder
+        people, script = make_people(demo), None if axe is None else str(axe.absolute())
+        try:
+            play(scenes.take_walk, walk=walk, url=demo.url, prefix=prefix, look=look, people=people, axe=script)
+        except AssertionError as failure:
+            return f"{walk}, {language}, {scheme}, {width}: {failure}"
+        finally:
+            demo.terminate()
+            demo.wait_exit()  # a killed server's database would still write into the folder
+    return None
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] or list(scenes.WALKS))
+    parser = argparse.ArgumentParser(prog="python -m tests.web.screenshots")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("walks", nargs="*", default=list(scenes.WALKS), metavar="WALK")
+    parser.add_argument("--axe", type=Path)
+    asked = parser.parse_args()
+    raise SystemExit(main(asked.directory, asked.walks, asked.axe) > 0)

@@ -9,6 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, Route
 
+from tests.web.accessibility_scenes import Inspector
 from tests.web.sessions import Sessions
 
 LOOK_MS = 400  # for pictures to load and motion to end
@@ -16,11 +17,16 @@ Answer = dict[str, Any]
 
 
 class Camera:
-    """Opens places as users, and takes pictures with names that begin with `prefix`, whatever the language is."""
+    """Opens places as users, and takes pictures with names that begin with `prefix`, whatever the language is.
 
-    def __init__(self, page: Page, open_page: Callable[[], Page], url: str, prefix: str) -> None:
+    With `axe`, the path of axe-core, each picture is inspected too; `violations` has what was found.
+    """
+
+    def __init__(self, page: Page, open_page: Callable[[], Page], url: str, prefix: str, axe: str | None) -> None:
         self.page = page
         self.prefix = prefix
+        self.violations: list[Any] = []
+        self._axe = axe
         self.sessions = Sessions(page)
         self._open_page = open_page
         self._url = url
@@ -35,7 +41,9 @@ class Camera:
 
     def of(self, page: Page) -> "Camera":
         """Return a camera of a page that the client has opened."""
-        return Camera(page, self._open_page, self._url, self.prefix)
+        other = Camera(page, self._open_page, self._url, self.prefix, self._axe)
+        other.violations = self.violations
+        return other
 
     def open_as(self, token: str, place: str = "") -> None:
         """Open a place as the user of a token; an empty token is nobody. Requests are answered by the server again."""
@@ -50,6 +58,10 @@ class Camera:
         self.page.evaluate("scrollTo(0, 0)")
         self.page.wait_for_timeout(LOOK_MS)
         self.page.screenshot(path=f"{self.prefix}-{name}.png", full_page=whole)
+        if self._axe is not None:
+            inspector = Inspector(self.page, self._axe)
+            inspector.look(name)
+            self.violations += inspector.violations
 
     def take_while_held(self, name: str, token: str, place: str, pattern: str) -> None:
         """Take a picture of a place whose requests of a pattern wait for their answer."""

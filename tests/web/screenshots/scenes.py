@@ -29,11 +29,17 @@ def take_walk(
     prefix: str,
     look: dict[str, Any],
     people: dict[str, str],
+    axe: str | None,
 ) -> None:
-    """Take the pictures of one walk in one look: the options of a page, such as its size, scheme and language."""
+    """Take the pictures of one walk in one look: the options of a page, such as its size, scheme and language.
+
+    With `axe`, the path of axe-core, raises AssertionError for violations, with all that the walk has.
+    """
     page.close()
 
     def opened() -> Page:
         return open_page(**look)
 
-    WALKS[walk](Camera(opened(), opened, url, prefix), people)
+    camera = Camera(opened(), opened, url, prefix, axe)
+    WALKS[walk](camera, people)
+    assert camera.violations == [], camera.violations
