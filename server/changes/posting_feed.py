@@ -1,4 +1,4 @@
-"""Tells the other servers of committed postings, and hears of theirs.
+"""Sends committed postings to the other servers, and receives theirs.
 
 A user may be connected to any server, and a posting is committed by the one that was asked: without the feed, the
 user's balance would stay as it was on the other servers, and the room in which they pay would not know of a ticket, a

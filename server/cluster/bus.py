@@ -13,7 +13,7 @@ class Bus(Protocol):
 
     @property
     def is_connected(self) -> bool:
-        """Whether a message that is published now would probably be heard."""
+        """Whether a message that is published now would probably be received."""
         ...
 
     def subscribe(self, subject: str, handle: Handler) -> None:
@@ -33,7 +33,7 @@ class Bus(Protocol):
 
 
 class NoBus:
-    """The bus of a server that is told of no broker: nobody hears it, and it hears nobody."""
+    """The bus of a server without a broker: it sends and receives nothing."""
 
     is_connected = False
 
@@ -41,7 +41,7 @@ class NoBus:
         """Do nothing."""
 
     def publish(self, subject: str, message: bytes) -> bool:
-        """Return False: nobody hears it."""
+        """Return False: nobody receives it."""
         return False
 
     async def run(self) -> None:

@@ -16,14 +16,14 @@ from server.cluster.nats_protocol import (
 from server.config.broker_addresses import BrokerAddress
 
 RECEIVE_BYTES = 65_536
-CLIENT_NAME = "halfminute"  # what the broker's own lists call its clients
+CLIENT_NAME = "halfminute"  # the name in the broker's lists of its clients
 
 
 class RefusedByBroker(Exception):
     """The broker's error; most of them end the connection."""
 
 
-# What ends a connection, and an attempt to make one. SSLError is an OSError.
+# The errors that end a connection, or an attempt to make one. SSLError is an OSError.
 LOSSES = (
     OSError,
     trio.BrokenResourceError,

@@ -20,7 +20,7 @@ class ProtocolFault(Exception):
 
 
 class Info(msgspec.Struct, frozen=True):
-    """What a broker says of itself first, and whenever its cluster changes."""
+    """The limits and demands of a broker, which it sends first, and whenever its cluster changes."""
 
     max_payload: int = MESSAGE_BYTES_MAX
     tls_required: bool = False

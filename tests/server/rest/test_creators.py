@@ -115,7 +115,7 @@ async def test_a_card_says_whether_a_creator_is_online_and_busy(users: Users) ->
 async def test_creators_are_found_by_their_presence(context: Context, users: Users) -> None:
     fan, away = await users.fan(), await users.creator()
     near, busy = [await users.online_creator() for _ in range(2)]
-    await users.phone(fan)  # who is online, and no creator
+    await users.phone(fan)  # a user who is online and no creator
     await users.start_call(fan, busy)
     await near.put("/creators/me", {"displayName": "Zoe"})
 
