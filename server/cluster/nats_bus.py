@@ -82,13 +82,14 @@ class NatsBus:
         """Connect, and carry messages until cancelled. A broker that is away is waited for."""
         pause = RECONNECT_SECONDS_MIN
         for address in cycle(self._addresses):
-            opened = await _try_to_connect(address)
+            opened, began = await _try_to_connect(address), trio.current_time()
             if isinstance(opened, NatsConnection):
                 reason = await self._converse(opened)
                 self._gaps.inc()
-                pause = RECONNECT_SECONDS_MIN
             else:
                 reason = opened
+            if trio.current_time() - began > RECONNECT_SECONDS_MAX:  # it was of use
+                pause = RECONNECT_SECONDS_MIN
             if pause == RECONNECT_SECONDS_MIN:  # a line for each loss, and not for each attempt
                 log.warning("bus.away", broker=f"{address.host}:{address.port}", reason=reason)
             await trio.sleep(pause)

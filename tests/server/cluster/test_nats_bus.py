@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from server.cluster.nats_bus import NatsBus
+from server.cluster.nats_bus import RECONNECT_SECONDS_MIN, NatsBus
 from server.config.broker_addresses import read_broker_addresses
 from server.observability.faults import Faults
 from server.observability.metrics import Metrics
@@ -159,6 +159,25 @@ class SlowBroker:
             return
         async for data in stream:
             self.heard += data
+
+
+async def test_a_broker_that_hangs_up_at_once_is_tried_less_and_less() -> None:
+    clients = 0
+
+    async def hang_up(stream: trio.SocketStream) -> None:
+        nonlocal clients
+        clients += 1
+        await stream.send_all(b"INFO {}\r\n")
+        await stream.receive_some()
+        await stream.send_all(b"PONG\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
+        began = trio.current_time()
+        async with servers(f"nats://127.0.0.1:{listeners[0].socket.getsockname()[1]}", "a"):
+            await until(lambda: clients == 5)
+            assert trio.current_time() - began >= RECONNECT_SECONDS_MIN * (1 + 2 + 4 + 8)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_broker_that_is_away_at_the_start_is_waited_for(broker: Broker) -> None:
