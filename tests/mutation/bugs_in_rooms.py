@@ -60,8 +60,8 @@ IN_ROOMS = (
         (
             Edit(
                 "server/changes/wallet_events.py",
-                "                    self._send_for(receipt)",
-                "                    pass\n                self._send_for(receipt)",
+                "                self._send_for(receipt)",
+                "                pass\n            self._send_for(receipt)",
             ),
         ),
         f"{SUPERVISION}::test_the_actor_outlives_an_observer_that_raises",

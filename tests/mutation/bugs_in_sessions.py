@@ -139,7 +139,7 @@ IN_SESSIONS = (
         "block-tell",
         "a block ends the blocking user's call",
         "a block ends memberships of streams only, and the call continues",
-        (Edit("server/rest/routes/creators.py", "        call.inbox.deliver(given)", "        pass"),),
+        (Edit("server/changes/user_changes.py", "            yield call\n", "            pass\n"),),
         f"{BLOCK_TESTS}::test_blocking_the_fan_while_it_rings_declines_the_call",
         "it did not come",
         "`call:declined` is not sent",
