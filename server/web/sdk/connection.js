@@ -2,7 +2,7 @@
 
 import { Disconnected, HalfminuteError, errorOf } from "./events.js";
 
-const PAUSE_MIN_MS = 200;
+const PAUSE_MIN_MS = 250;
 const PAUSE_MAX_MS = 20_000;
 const GROWTH = 3; // of a pause: a thousand clients of a server that is away for a second return over more than five
 const STABLE_MS = 5000;

@@ -52,13 +52,13 @@ test("a lost connection comes back after a pause that is announced", async () =>
   const { hm, server, clock, states, reasons } = await connected();
   server.socket.cut();
   assert.equal(hm.state.name, "waiting");
-  assert.equal(hm.state.retryAt, clock.now() + 100); // half of at most 200 ms
+  assert.equal(hm.state.retryAt, clock.now() + 125); // half of at most 250 ms
   await clock.pass(200);
   assert.deepEqual(names(states), ["connecting", "connected", "waiting", "connecting", "connected"]);
   assert.deepEqual(reasons, ["connect", "connect"]);
 });
 
-test("pauses are random up to a limit that triples from 0.2 s to 20 s", async () => {
+test("pauses are random up to a limit that triples from 0.25 s to 20 s", async () => {
   const draws = [0.999, 0.001, 0.5];
   let drawn = 0;
   const { clock, server, states } = setUp({ random: () => draws[drawn++ % draws.length] });
@@ -69,7 +69,7 @@ test("pauses are random up to a limit that triples from 0.2 s to 20 s", async ()
   hm.connect().catch(() => {});
   await clock.pass(200_000);
   const limits = pauses.map((pause, i) => pause / draws[i % draws.length]);
-  assert.deepEqual(limits.slice(0, 9).map(Math.round), [200, 600, 1800, 5400, 16200, 20000, 20000, 20000, 20000]);
+  assert.deepEqual(limits.slice(0, 9).map(Math.round), [250, 750, 2250, 6750, 20000, 20000, 20000, 20000, 20000]);
   assert.equal(states.length, 0);
 });
 
@@ -83,7 +83,7 @@ test("failures count on while connections break at once, and end with a stable o
   }
   await clock.pass(6000);
   server.socket.cut();
-  assert.deepEqual(pauses, [100, 300, 900, 100]);
+  assert.deepEqual(pauses, [125, 375, 1125, 125]);
 });
 
 for (const code of [1001, 1005, 1006, 1011, 1012, 1013, 4000, 4001, 4002, 4003, 4099]) {
