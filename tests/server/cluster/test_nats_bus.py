@@ -56,7 +56,7 @@ async def servers(url: str, *clusters: str) -> AsyncIterator[list[Server]]:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    """Wait until it holds: neither the broker nor the library sets an event of ours."""
+    """Wait until the condition is true: neither the broker nor the bus has an event for it."""
     with trio.fail_after(PATIENCE_SECONDS):
         while not holds():  # noqa: ASYNC110  # reason: see above
             await trio.sleep(LOOK_SECONDS)
